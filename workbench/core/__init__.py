@@ -1,0 +1,1 @@
+"""What every room shares: errors, records, clock, configuration, costs, margin and measures."""
