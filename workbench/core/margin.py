@@ -31,7 +31,7 @@ def tier_deduction(
 
 def closing_fee(entry: Number, qty: Number, leverage: Number, side: int, rate: Number) -> Number:
     """Return the fee to close at the bankruptcy price, which margin also covers."""
-    return qty * bankruptcy_price(entry, leverage, side) * rate
+    return qty * (entry - side * entry / leverage) * rate
 
 
 def bankruptcy_price(entry: Number, leverage: Number, side: int) -> Number:
@@ -53,9 +53,7 @@ def liquidation_price(
     ``qty`` is the size without a sign and ``extra`` the margin added by hand. Solves margin plus
     unrealised profit equal to maintenance margin on the mark; below zero means never (long).
     """
-    return (bankruptcy_price(entry, leverage, side) - side * (extra + deduction) / qty) / (
-        1 - side * rate
-    )
+    return (entry - side * entry / leverage - side * (extra + deduction) / qty) / (1 - side * rate)
 
 
 def unrealised_pnl(entry: Number, mark: Number, qty: Number) -> Number:
