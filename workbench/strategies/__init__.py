@@ -6,5 +6,16 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "base": ["Brackets", "Held", "Intent", "SteppedStrategy", "Strategy", "quantise"],
+        "breakout": ["DonchianBreakout"],
+        "carry": ["FundingCarry"],
+        "crossover": ["MovingAverageCross"],
+        "crosssection": ["CrossSectionalMomentum"],
+        "hold": ["BuyAndHold"],
+        "identity": ["strategy_hash"],
+        "momentum": ["TimeSeriesMomentum"],
+        "pairs": ["CointegratedPair"],
+        "probe": ["LookbackReport", "probe_lookback"],
+        "registry": ["list_strategies", "load_strategy"],
+        "signals": ["from_signals"],
     },
 )
