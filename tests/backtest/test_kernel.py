@@ -288,3 +288,11 @@ class TestMargin:
         realism = Realism(liquidation=False)
         result = run(scripted([1]), market, costs=FREE, account=account, realism=realism)
         assert result.n_liquidations == 0
+
+    def test_account_without_instruments_ends_when_nothing_is_left(self):
+        """An account never owes: at 10x without margin tiers it is gone at 90."""
+        market = bars((100,) * 4, (100,) * 4, (100, 100, 89, 95), (95, 120, 95, 120))
+        account = Account(1_000, leverage=10, margin_leverage=20)
+        result = run(scripted([1] * 4), market, costs=FREE, account=account)
+        assert result.equity.tolist() == [1_000, 1_000, 0, 0]
+        assert len(result.fills) == 2

@@ -98,8 +98,8 @@ def build_inputs(
     notes = []
     if lacking:
         notes.append(
-            f"no instrument data for {', '.join(lacking)}: rounding, minimum notional and "
-            "liquidation are off"
+            f"no instrument data for {', '.join(lacking)}: no rounding, no minimum notional, and "
+            "liquidation only when nothing is left"
         )
     if market.mark_is_last:
         notes.append("mark prices are missing in part: the last price stands in")
@@ -114,7 +114,7 @@ def build_inputs(
     rules[kernel.LEVERAGE] = account.leverage
     rules[kernel.MARGIN_LEVERAGE] = account.margin_leverage
     rules[kernel.BAND] = np.inf
-    rules[kernel.HAS_MARGIN] = float(realism.liquidation and not lacking)
+    rules[kernel.HAS_MARGIN] = float(realism.liquidation)
     rules[kernel.IS_ISOLATED] = float(account.is_isolated)
     return Inputs(bars, finer, finer_first, spec, tiers, rules, account.capital_usdt, tuple(notes))
 

@@ -531,7 +531,7 @@ def simulate(  # noqa: C901 - one loop: what it calls out to costs more than the
                     else:
                         book[s, LOCK] = 0.0
                 has_order |= book[s, REST_TTL] > 0.0 or (is_new and w != KEEP)
-            if has_order:
+            if has_order and scale > 0.0:
                 _enter(i, bars, weights, brackets, spec, tiers, rules, book, cash, fills)
         equity_low = cash[WALLET]
         needed = 0.0

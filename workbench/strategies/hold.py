@@ -14,9 +14,10 @@ from workbench.strategies.windows import settle
 
 
 class BuyAndHold(Strategy):
-    """Hold equal shares of every member of the universe, bought once.
+    """Hold equal shares of the members of the universe, bought once.
 
-    A symbol outside the universe is held at 0; a missing bar keeps what is held.
+    When the universe changes, all shares are made equal again, so that what is held never exceeds
+    the account. A missing bar keeps what is held.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("close", "member")
@@ -30,6 +31,7 @@ class BuyAndHold(Strategy):
         return 1
 
     def weights(self, market: Market) -> pd.DataFrame:
-        """Return one n-th for each member, of shape (n_bars, n_symbols)."""
-        share = 1.0 / len(market.symbols)
-        return settle(market, np.where(market.member.to_numpy(), share, 0.0), lookback=1)
+        """Return one over the number of members for each, of shape (n_bars, n_symbols)."""
+        is_member = market.member.to_numpy()
+        count = np.maximum(is_member.sum(axis=1, keepdims=True), 1)
+        return settle(market, is_member / count, lookback=1)

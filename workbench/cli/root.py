@@ -1,0 +1,112 @@
+"""The root of the command: a table of commands that load when they are called."""
+
+from importlib import import_module
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+from rich.text import Text
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+
+from workbench import __version__
+from workbench.cli.terminal import err, out
+from workbench.core.errors import WorkbenchError
+
+
+class Command(NamedTuple):
+    """Where a command lives: module in this room, name in that module, and its sentence."""
+
+    module: str
+    attribute: str
+    help: str
+    panel: str
+
+
+_RESEARCH: Final = "Research"
+_HOUSE: Final = "House"
+
+COMMANDS: Final[dict[str, Command]] = {
+    "demo": Command("demo", "demo", "Show the whole main job in one go.", _RESEARCH),
+    "data": Command("data", "app", "Pull, import, check, list and synthesise data.", _RESEARCH),
+    "new": Command("strategies", "app", "Write a new strategy with its test.", _RESEARCH),
+    "run": Command("runs", "run", "Run a notebook as a recorded job.", _RESEARCH),
+    "runs": Command("runs", "app", "List, show and open recorded runs.", _RESEARCH),
+    "lab": Command("panels", "lab", "Open the notebooks in JupyterLab.", _RESEARCH),
+    "panels": Command("panels", "panels", "Serve the panels in the browser.", _RESEARCH),
+    "config": Command("config", "app", "Show each setting and where it came from.", _HOUSE),
+    "db": Command("db", "app", "Upgrade the store, or show how far it is.", _HOUSE),
+    "doctor": Command("doctor", "doctor", "Check that everything needed is in order.", _HOUSE),
+}
+
+
+def load_command(name: str) -> Any:
+    """Import the module of a command and return what typer makes of it."""
+    row = COMMANDS[name]
+    target = getattr(import_module(f"workbench.cli.{row.module}"), row.attribute)
+    if isinstance(target, typer.Typer):
+        command: Any = get_group(target)
+    else:
+        single = typer.Typer(add_completion=False)
+        single.command(name, cls=getattr(target, "command_class", None))(target)
+        command = get_command(single)
+    command.name = name
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands by name and imports the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Replace the stand-in, which the help lists, by the real command."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in COMMANDS else stub, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; a deliberate error becomes two lines on stderr and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except WorkbenchError as error:
+            if ctx.params.get("debug"):
+                raise
+            err.print(Text(error.what, style="bold red"))
+            err.print(Text(error.fix))
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    name="workbench",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        out.print(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Research, validate and trade systematic strategies on Bybit perpetuals."""
+
+
+def _stand_in() -> None:
+    raise AssertionError("resolve_command puts the real command in this place")
+
+
+for _name, _row in COMMANDS.items():
+    app.command(_name, help=_row.help, rich_help_panel=_row.panel)(_stand_in)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app()
