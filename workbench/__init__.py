@@ -11,8 +11,9 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=["backtest", "core", "data", "jobs", "panels", "research", "strategies"],
     submod_attrs={
+        "backtest": ["figures"],
         "jobs": ["record"],
         "panels": ["explore", "show"],
-        "research": ["backtest", "compare", "load", "sweep"],
+        "research": ["compare", "load", "sweep"],
     },
 )

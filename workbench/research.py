@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from workbench.backtest.inputs import day_ends
 from workbench.backtest.run import Result
 from workbench.backtest.run import run as run_backtest
 from workbench.backtest.sweep import Progress, Sweep
@@ -25,7 +26,7 @@ from workbench.backtest.sweep import sweep as run_sweep
 from workbench.core.config import Config, load_config
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError, ModelError
-from workbench.core.records import Account, Market
+from workbench.core.records import FIELDS, Account, Market, to_moment
 from workbench.strategies import BuyAndHold, Strategy
 from workbench.strategies.identity import strategy_hash
 
@@ -82,7 +83,7 @@ def load(
     else:
         venue = "bybit"
         if str(source) != "lake":
-            venue = data.import_file(Path(source), lake=config.lake_dir).venue
+            venue = data.import_file(Path(source), lake=config.lake_dir).venues[0]
         last = _sealed(config, last)
         market = data.load(
             symbols, interval=interval, start=first, end=last, finer=finer, venue=venue,
@@ -168,6 +169,17 @@ def compare(
     }
 
 
+def identify(market: Market) -> str:
+    """Return the snapshot id of a market; of one made by hand the hash of its own content."""
+    if market.snapshot_id:
+        return market.snapshot_id
+    content = hashlib.sha256(f"{market.symbols}{market.interval}".encode())
+    content.update(market.index.asi8.tobytes())
+    for name in FIELDS:
+        content.update(np.ascontiguousarray(getattr(market, name).to_numpy()).tobytes())
+    return content.hexdigest()
+
+
 def unseal(until: Moment, *, reason: str) -> None:
     """Move the sealed end of the data, on the record: the gate prices every unseal in."""
     from workbench.store import Store
@@ -181,11 +193,7 @@ def unseal(until: Moment, *, reason: str) -> None:
 
 
 def _moment(value: Moment) -> datetime | None:
-    if value is None:
-        return None
-    stamp = pd.Timestamp(value)
-    stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    return stamp.to_pydatetime()
+    return None if value is None else to_moment(value).to_pydatetime()
 
 
 def _year_before(end: datetime | None) -> datetime:
@@ -205,12 +213,16 @@ def _sealed(config: Config, end: datetime | None) -> datetime | None:
 
 
 def _register(config: Config, market: Market) -> None:
+    from workbench.data import Lake, has_snapshot
     from workbench.store import Store
 
+    snapshot_id, lake = identify(market), Lake(config.lake_dir)
+    kept = has_snapshot(lake, snapshot_id)
+    files = () if kept is None else kept.files
     with Store.open() as store:
         store.add_snapshot(
-            market.snapshot_id,
-            files=[],
+            snapshot_id,
+            files=files,
             interval=market.interval,
             symbols=market.symbols,
             start=market.index[0].to_pydatetime(),
@@ -232,6 +244,7 @@ def _record(
 ) -> None:
     from workbench.store import Store, Trial
 
+    _register(config, market)
     setting = {
         "costs": asdict(costs),
         "account": asdict(account),
@@ -248,11 +261,11 @@ def _record(
             strategy=type(strategy).__name__,
             strategy_hash=strategy_hash(strategy),
             params=strategy.params,
-            snapshot_id=market.snapshot_id,
+            snapshot_id=identify(market),
             costs_hash=digest,
             kind=kind,
             measures={},
-            first_day=market.index[0].date(),
+            first_day=day_ends(market.index)[0][0].date(),
         )
         for strategy in strategies
     ]

@@ -85,7 +85,7 @@ def test_run_unreadable_parameter_file_is_refused(home, text):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_stopped_by_signal_ends_kernel_and_marks_row(home, number):
-    book = write_notebook(home / "slow.ipynb", RECORD, TELL, "text: How long?", WAIT)
+    book = write_notebook(home / "slow.ipynb", RECORD, "text: How long?", f"{TELL}\n{WAIT}")
     command = [sys.executable, "-c", RUN, "run", str(book)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -95,7 +95,7 @@ def test_run_stopped_by_signal_ends_kernel_and_marks_row(home, number):
         _, stderr = job.communicate(timeout=60)
 
     assert job.returncode == 1
-    assert "Stopped in code cell 4 of 4" in stderr
+    assert 'Stopped in code cell 3 of 3 ("How long?")' in stderr
     assert "Traceback" not in stderr
     psutil.wait_procs([kernel], timeout=10)
     assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
@@ -103,11 +103,12 @@ def test_run_stopped_by_signal_ends_kernel_and_marks_row(home, number):
         row = store.run(store.runs().iloc[0]["run_id"])
     assert row.status == "stopped"
     assert row.measures["strategy.sharpe"] == 1.25
-    assert "here" in Path(row.path).read_text("utf-8") or Path(row.path).stat().st_size > 0
+    assert "strategy.sharpe" in Path(row.path).read_text("utf-8")
+    assert "How long?" in Path(row.path).with_suffix(".html").read_text("utf-8")
 
 
 def test_runs_list_shows_a_run_whose_process_was_killed_as_lost(home):
-    book = write_notebook(home / "slow.ipynb", TELL, WAIT)
+    book = write_notebook(home / "slow.ipynb", f"{TELL}\n{WAIT}")
     command = [sys.executable, "-c", RUN, "run", str(book)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as job:
         kernel = wait_for_kernel(home, job)

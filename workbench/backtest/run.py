@@ -26,7 +26,7 @@ from workbench.backtest.trades import pair_trades
 from workbench.core import measures
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError
-from workbench.core.records import Account, Market
+from workbench.core.records import Account, Market, to_moment
 from workbench.strategies.base import KEEP, WEIGHT_QUANTUM, SteppedStrategy, Strategy, quantise
 
 if TYPE_CHECKING:
@@ -126,8 +126,7 @@ class Result:
         DataError
             If the moment lies before the first bar.
         """
-        stamp = pd.Timestamp(moment)
-        stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
+        stamp = to_moment(moment)
         row = int(self.market.index.searchsorted(stamp, side="right")) - 1
         if row < 0:
             raise DataError(

@@ -1,12 +1,13 @@
 """Return, risk and trade measures, each defined once.
 
 Input is a float64 array of simple returns per bar as fractions of equity (0.01 is one per cent
-up); the equity starts at 1 and that start counts as a peak. ``periods`` is bars per year: crypto trades
-365 days of 24 hours, so 8,760 for hourly bars. Deviations divide by n - 1, downside deviation by n.
-Where a ratio's denominator is zero the ratio is zero without any numerator and infinite otherwise.
+up); the equity starts at 1 and that start counts as a peak. ``periods`` is bars per year: crypto
+trades 365 days of 24 hours, so 8,760 for hourly bars. Deviations divide by n - 1, downside
+deviation by n. Where a ratio's denominator is zero the ratio is zero without any numerator and
+infinite otherwise.
 
-``sharpe``, ``sortino``, ``total_return``, ``annual_volatility`` and ``max_drawdown`` are plain loops
-that call nothing: the backtest kernel compiles these very functions.
+``sharpe``, ``sortino``, ``total_return``, ``annual_volatility`` and ``max_drawdown`` are plain
+loops that call nothing: the backtest kernel compiles these very functions.
 
 References
 ----------

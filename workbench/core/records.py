@@ -49,6 +49,18 @@ def interval_delta(interval: str) -> timedelta:
     return INTERVALS[interval]
 
 
+def to_moment(value: str | datetime | pd.Timestamp) -> pd.Timestamp:
+    """Return a moment in UTC; text without a zone is UTC, a naive datetime is an error."""
+    stamp = pd.Timestamp(value)
+    if stamp.tz is None:
+        if not isinstance(value, str):
+            raise DataError(
+                f"The time {value} has no zone.", "Give it one: datetime(..., tzinfo=UTC)."
+            )
+        return stamp.tz_localize("UTC")
+    return stamp.tz_convert("UTC")
+
+
 @dataclass(frozen=True, slots=True)
 class RiskTier:
     """One row of an instrument's risk limits: the margin rates up to a position value."""
@@ -271,23 +283,23 @@ class Market:
         marks = [("SYNTHETIC", self.is_synthetic), ("SURVIVORS ONLY", self.is_survivors)]
         return " · ".join(text for text, is_on in marks if is_on)
 
-    def until(self, moment: datetime | pd.Timestamp, *, bars: int | None = None) -> Market:
+    def until(self, moment: str | datetime | pd.Timestamp, *, bars: int | None = None) -> Market:
         """Return what was known at a moment: rows up to it, or only the last ``bars`` of them."""
-        stop = int(self.index.searchsorted(pd.Timestamp(moment), side="right"))
+        stop = int(self.index.searchsorted(to_moment(moment), side="right"))
         start = 0 if bars is None else max(0, stop - bars)
         cut = self._rows(slice(start, stop))
         others = {name: other.until(moment) for name, other in self.others.items()}
         return replace(cut, others=others)
 
     def between(
-        self, start: datetime | pd.Timestamp | None, end: datetime | pd.Timestamp | None
+        self, start: str | datetime | pd.Timestamp | None, end: str | datetime | pd.Timestamp | None
     ) -> Market:
         """Return the rows with ``start <= known_at <= end``."""
-        low = 0 if start is None else int(self.index.searchsorted(pd.Timestamp(start)))
+        low = 0 if start is None else int(self.index.searchsorted(to_moment(start)))
         high = (
             self.n_bars
             if end is None
-            else int(self.index.searchsorted(pd.Timestamp(end), side="right"))
+            else int(self.index.searchsorted(to_moment(end), side="right"))
         )
         others = {name: other.between(start, end) for name, other in self.others.items()}
         return replace(self._rows(slice(low, high)), others=others)

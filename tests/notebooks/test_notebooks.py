@@ -1,0 +1,96 @@
+"""Protects the committed notebooks: they keep the rules, and each runs from top to bottom."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from tests.notebooks.rules import find_faults
+from workbench.jobs.page import PLOTLY
+from workbench.jobs.parameters import bind_parameters, read_parameters
+from workbench.jobs.run import JobResult, open_notebook, run_notebook
+from workbench.store import Store
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+SMALL = yaml.safe_load(Path(__file__).with_name("small.yaml").read_text("utf-8"))
+NOTEBOOKS = sorted(path for path in FOLDER.rglob("*.ipynb") if "scratch" not in path.parts)
+RESEARCH = {path.stem: path for path in NOTEBOOKS}
+MAJORS = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"]
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@each_notebook
+def test_notebook_keeps_the_rules(path):
+    assert find_faults(path) == []
+
+
+def test_small_values_name_every_notebook_and_fit_it():
+    assert set(SMALL) == set(RESEARCH)
+    for stem, path in RESEARCH.items():
+        bind_parameters(read_parameters(open_notebook(path)), SMALL[stem])
+
+
+@each_notebook
+def test_notebook_runs_on_the_synthetic_market(path, home):
+    done = run_notebook(path, SMALL[path.stem])
+
+    assert done.status == "done", done.error
+    assert count_figures(done) > 0
+    assert "SYNTHETIC" in done.html.read_text("utf-8")
+    with Store.open() as store:
+        row = store.run(done.run_id)
+        trials = store.trials()
+    assert row.snapshot_id == done.measures["snapshot_id"]
+    assert set(trials["run_id"]) <= {done.run_id}
+
+
+@each_notebook
+def test_notebook_declared_outputs_come_out_again(path, home):
+    """Run nbval over the notebook with small parameters; cells that declare outputs are compared.
+
+    The outputs that the notebook is committed with are the golden ones.
+    """
+    notebook = open_notebook(path)
+    golden = {cell.id: cell.outputs for cell in notebook.cells if cell.get("outputs")}
+    assert golden, "the notebook declares no output"
+    params = bind_parameters(read_parameters(notebook), SMALL[path.stem])
+    copy = home / path.name
+    papermill.execute_notebook(
+        str(path), str(copy), parameters=params, prepare_only=True, progress_bar=False
+    )
+    prepared = nbformat.read(copy, as_version=4)
+    assert {cell.id: cell.outputs for cell in prepared.cells if cell.get("outputs")} == golden
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, str(copy)], cwd=home, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", ["20_research_strategy", "30_compare_strategies"])
+def test_notebook_runs_on_real_hourly_bars_of_a_file(stem, home, shared_data):
+    source = shared_data / "bybit_linear_major_long" / "ohlcv_1h.parquet"
+    params = {"SOURCE": str(source), "SYMBOLS": MAJORS, "START": "2023-01-01", "END": "2024-01-01"}
+
+    done = run_notebook(RESEARCH[stem], params)
+
+    assert done.status == "done", done.error
+    assert "SYNTHETIC" not in done.html.read_text("utf-8")
+
+
+def count_figures(done: JobResult) -> int:
+    """The plotly figures among the outputs of an executed notebook."""
+    outputs = [
+        output
+        for cell in open_notebook(done.path).cells
+        for output in cell.get("outputs", [])
+        if PLOTLY in output.get("data", {})
+    ]
+    return len(outputs)

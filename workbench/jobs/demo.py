@@ -1,0 +1,143 @@
+"""The main job in one go: real data where it can be had, the research notebook, a verdict."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from workbench.core.config import Config, load_config
+from workbench.core.errors import DataError, ExchangeError, JobError
+from workbench.core.layers import find_root
+from workbench.jobs.run import JobResult, Progress, run_notebook
+
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
+NOTEBOOK: Final = Path("notebooks/research/20_research_strategy.ipynb")
+GRID: Final = {"fast": [6, 12, 24, 36, 48, 72, 96], "slow": [120, 168, 240, 336, 504, 672]}
+PROBE_S: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the demo's market comes from, and why."""
+
+    name: str
+    params: Mapping[str, object]
+    reason: str
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the market is made, not traded."""
+        return self.name == "synthetic"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the demo showed: the run, its measures beside buy-and-hold, and the verdict so far."""
+
+    source: Source
+    job: JobResult
+    table: Mapping[str, tuple[float | None, float | None]]
+    verdict: str
+
+
+def choose_source(
+    config: Config,
+    *,
+    pull: Callable[[datetime], object],
+    is_reachable: Callable[[str], bool] | None = None,
+    now: datetime | None = None,
+) -> Source:
+    """Pull a year of real data where the exchange can be reached, else take the synthetic market.
+
+    ``pull`` is called with the first moment wanted.
+    """
+    url = config.exchange.rest_url
+    now = now or datetime.now(UTC)
+    start = (now - timedelta(days=365)).replace(hour=0, minute=0, second=0, microsecond=0)
+    made = {"SOURCE": "synthetic", "START": "2023-01-01", "END": "2024-01-01"}
+    if not (is_reachable or reaches)(url):
+        return Source("synthetic", made, f"{url} cannot be reached from here")
+    try:
+        pull(start)
+    except (ExchangeError, DataError) as error:
+        return Source("synthetic", made, f"the download ended early: {error.what}")
+    real = {"SOURCE": "lake", "START": f"{start:%Y-%m-%d}"}
+    return Source("lake", real, f"a year of hourly bars from {url}")
+
+
+def reaches(url: str, *, timeout_s: float = PROBE_S) -> bool:
+    """Return whether a Bybit endpoint tells its time before the time-out, name look-up included."""
+    answers: list[bool] = []
+    # A look-up of names has no time-out of its own: a thread that may be left behind has.
+    asking = threading.Thread(
+        target=lambda: answers.append(_ask(f"{url}/v5/market/time", timeout_s)), daemon=True
+    )
+    asking.start()
+    asking.join(timeout_s)
+    return bool(answers) and answers[0]
+
+
+def run_demo(
+    source: Source, *, root: Path | None = None, progress: Progress | None = None
+) -> Summary:
+    """Run the research notebook, with its sweep, on a source; return what it showed.
+
+    Raises
+    ------
+    JobError
+        If the notebook is not there or does not run to its end.
+    """
+    from workbench.store.session import Store
+
+    notebook = (root or find_root()) / NOTEBOOK
+    if not notebook.is_file():
+        raise JobError(
+            f"The demo's notebook {notebook} is not there.",
+            "Run the demo inside a checkout of the repository.",
+        )
+    params = {"SYMBOLS": list(SYMBOLS), "INTERVAL": "60", "GRID": GRID, **source.params}
+    job = run_notebook(notebook, params, progress=progress)
+    if job.status != "done":
+        raise JobError(f"The research notebook {job.status}: {job.error}", f"See {job.html}.")
+    with Store.open(load_config().store.url) as store:
+        n_trials = len(store.trials())
+    return Summary(source, job, _beside(job.measures), judge(job.measures, n_trials=n_trials))
+
+
+def judge(measures: Mapping[str, Any], *, n_trials: int) -> str:
+    """Return what may be said so far: a comparison and a count, never more than was computed."""
+    ours, held = measures.get("strategy.sharpe"), measures.get("buy_and_hold.sharpe")
+    configurations = measures.get("sweep.configurations", 0)
+    above = measures.get("sweep.share_above_zero") or 0.0
+    if ours is None or held is None:
+        compared = "A Sharpe ratio could not be computed."
+    else:
+        word = "above" if ours > held else "not above"
+        compared = f"The strategy's Sharpe ratio {ours:.2f} is {word} buy-and-hold's {held:.2f}."
+    return (
+        f"{compared} {above:.0%} of {configurations} configurations of the sweep are above zero. "
+        f"No evidence yet: {n_trials} trials are on the record, so the best of them owes much to "
+        "luck; no gate has been passed and nothing may trade."
+    )
+
+
+def _ask(url: str, timeout_s: float) -> bool:
+    try:
+        with urlopen(url, timeout=timeout_s) as answer:  # noqa: S310 - config allows http(s) only
+            return bool(json.load(answer).get("retCode") == 0)
+    except (URLError, OSError, ValueError, AttributeError):
+        return False
+
+
+def _beside(measures: Mapping[str, Any]) -> dict[str, tuple[float | None, float | None]]:
+    names = [key.removeprefix("strategy.") for key in measures if key.startswith("strategy.")]
+    return {
+        name: (measures[f"strategy.{name}"], measures.get(f"buy_and_hold.{name}")) for name in names
+    }
