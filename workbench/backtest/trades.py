@@ -88,7 +88,7 @@ def pair_trades(fills: pd.DataFrame, funding: pd.DataFrame, *, mark: pd.DataFram
         last_mark = float(mark[symbol].iloc[-1])
         for trip in _trips(str(symbol), own):
             rows.append(_row(trip, paid=paid, row_of=row_of, mark=last_mark))  # noqa: PERF401
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"is_open": bool})
     return table.sort_values("entered_at", kind="stable", ignore_index=True)
 
 
