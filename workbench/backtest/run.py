@@ -23,7 +23,6 @@ from workbench.backtest.inputs import (
 )
 from workbench.backtest.scan import scan
 from workbench.backtest.trades import pair_trades
-from workbench.core import measures
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError
 from workbench.core.records import Account, Market, to_moment
@@ -104,13 +103,16 @@ class Result:
             ``notes``.
         """
         rows = {}
+        room, out = np.empty(self.market.n_bars), np.empty(len(kernel.MEASURES))
         for layer, realism in LAYERS.items():
             equity, totals = self._peeled(realism)
-            before = np.concatenate([[self.account.capital_usdt], equity[:-1]])
-            returns = np.divide(equity, before, out=np.ones_like(equity), where=before > 0) - 1
+            kernel.summarise(
+                equity, self.account.capital_usdt, self.market.bars_per_year, room, out
+            )
+            named = dict(zip(kernel.MEASURES, out.tolist(), strict=True))
             rows[layer] = {
-                "sharpe": measures.sharpe(returns, periods=self.market.bars_per_year),
-                "total_return": measures.total_return(returns),
+                "sharpe": named["sharpe"],
+                "total_return": named["total_return"],
                 "n_fills": int(totals[kernel.N_FILLS]),
             }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
