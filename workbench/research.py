@@ -77,7 +77,7 @@ def load(
     config = load_config()
     first, last = _moment(start), _moment(end)
     if str(source) == "synthetic":
-        market = data.synthesise(
+        market: Market = data.synthesise(
             symbols, interval=interval, start=first or _year_before(last), end=last, seed=seed
         )
     else:

@@ -7,7 +7,8 @@ from workbench.core.config import config_settings, load_config
 
 
 def show(*arguments):
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["config", "show", *arguments])
+    # So wide that no path of a temporary folder, long under xdist, is folded into a second line.
+    return CliRunner(env={"COLUMNS": "1000"}).invoke(app, ["config", "show", *arguments])
 
 
 def test_config_show_prints_each_value_and_where_it_came_from(home, monkeypatch):
