@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -22,6 +30,38 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 Interval = Annotated[str | None, typer.Option(help="Bar length: minutes, D or W.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"])]
+
+
+@app.command()
+def pull(
+    symbols: Annotated[list[str], typer.Argument(help="Linear perpetuals, BTCUSDT for one.")],
+    *,
+    interval: Annotated[str, typer.Option(help="Bar length: minutes, D or W.")] = "60",
+    start: Annotated[str, typer.Option(help="First day, UTC.")] = "2023-01-01",
+    end: Annotated[str | None, typer.Option(help="Last day; now where none is given.")] = None,
+    kinds: Annotated[
+        str, typer.Option(help="kline, mark, premium, funding, open_interest; all by default.")
+    ] = "kline,mark,premium,funding,open_interest",
+) -> None:
+    """Download what the lake lacks; again goes on where it stopped."""
+    from workbench.data import pull as run
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=out) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, share: float) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=1.0)
+            bars.update(tasks[what], completed=share)
+
+        report = run(
+            symbols, interval=interval, start=start, end=end, kinds=kinds.split(","),
+            lake=load_config().lake_dir, progress=tell,
+        )  # fmt: skip
+    total = sum(report.new_rows.values())
+    out.print(Text(f"{total:,} new rows in {len(report.new_rows)} series."))
+    _print_findings(report.findings)
 
 
 @app.command("import")
