@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.exchange.conftest import NOW, candles, client, clock, endpoint, market  # noqa: F401
+from tests.loopback.fixtures import NOW
 from workbench.core.errors import DataError, ExchangeError
 from workbench.data import Lake, Series, load, pull
 from workbench.data.download import SEALED

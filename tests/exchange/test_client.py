@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.exchange.conftest import NOW
+from tests.loopback.fixtures import NOW
 from workbench.core.errors import DataError, ExchangeBusy, ExchangeError
 from workbench.exchange import BybitClient
 
