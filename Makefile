@@ -35,7 +35,7 @@ check: $(READY) ## ruff, mypy, import contracts, bare notebooks
 	git ls-files -z '*.ipynb' | xargs -0 -r $(BIN)/nbstripout --verify
 
 bench: $(READY) ## the benchmarks
-	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:randomly $(ARGS)
+	$(BIN)/python benchmarks/run.py
 
 lock: ## resolve every extra again into requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -219,10 +219,11 @@ class Market:
                 f"A market cannot be made of the fields {sorted(frames)}.",
                 f"Give close and any of {', '.join(FIELDS)}, member.",
             )
-        close = _normalise(frames["close"], "close")
-        given = {name: _normalise(frame, name) for name, frame in frames.items()}
+        seen: dict[int, pd.DatetimeIndex] = {}
+        close = _normalise(frames["close"], "close", seen)
+        given = {name: _normalise(frame, name, seen) for name, frame in frames.items()}
         for name, frame in given.items():
-            if not (frame.index.equals(close.index) and frame.columns.equals(close.columns)):
+            if not (_is_same(frame.index, close.index) and frame.columns.equals(close.columns)):
                 raise DataError(
                     f"{name} has {frame.shape[0]} rows and columns {list(frame.columns)[:5]}, "
                     f"unlike close with {close.shape[0]} rows and {list(close.columns)[:5]}.",
@@ -363,8 +364,20 @@ _AGGREGATE: Final[dict[str, str]] = {
 }
 
 
-def _normalise(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    index = frame.index
+def _is_same(one: pd.Index, other: pd.Index) -> bool:
+    return one is other or one.equals(other)
+
+
+def _normalise(frame: pd.DataFrame, name: str, seen: dict[int, pd.DatetimeIndex]) -> pd.DataFrame:
+    # Frames mostly share one index object: it is checked and converted once.
+    index = seen.get(id(frame.index))
+    if index is None:
+        index = seen[id(frame.index)] = _normalise_index(frame.index, name)
+    frame = frame.set_axis(index, axis=0)
+    return frame.astype(bool) if name == "member" else frame.astype(np.float64)
+
+
+def _normalise_index(index: pd.Index, name: str) -> pd.DatetimeIndex:
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
         raise DataError(
             f"The rows of {name} are not indexed by time with a zone.",
@@ -375,9 +388,7 @@ def _normalise(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             f"The index of {name} is not strictly increasing.",
             "Sort the rows and drop duplicates (`workbench data check` shows them).",
         )
-    index = index.tz_convert("UTC").as_unit("us").rename("known_at")
-    frame = frame.set_axis(index, axis=0)
-    return frame.astype(bool) if name == "member" else frame.astype(np.float64)
+    return index.tz_convert("UTC").as_unit("us").rename("known_at")
 
 
 def from_bar_start(frame: pd.DataFrame, interval: str) -> pd.DataFrame:

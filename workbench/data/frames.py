@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -72,22 +73,9 @@ def load(
         fine, more = _load(lake, symbols, finer, first, market.index[-1].to_pydatetime(), venue)
         others, paths = {finer: fine}, paths | more
     snapshot_id = take_snapshot(lake, paths).snapshot_id
-    frames = {name: getattr(market, name) for name in _given(market)}
-    return Market.from_frames(
-        frames,
-        interval=interval,
-        instruments=market.instruments,
-        snapshot_id=snapshot_id,
-        others=others,
-        is_synthetic=venue == "synthetic",
-        is_survivors=market.is_survivors,
+    return replace(
+        market, snapshot_id=snapshot_id, others=others, is_synthetic=venue == "synthetic"
     )
-
-
-def _given(market: Market) -> list[str]:
-    names = [*BARS, "volume", "turnover", "funding_settled", "funding_predicted", "open_interest"]
-    # Marks that stood in for missing ones are left out, so that they are flagged again.
-    return names if market.mark_is_last else [*names, *(f"mark_{name}" for name in BARS)]
 
 
 def _load(
@@ -114,7 +102,7 @@ def _load(
             )
         require_usable(lake, series)
         paths.update(lake.files(series, start=first, end=last))
-    stamps = np.unique(np.concatenate([_micros(frame) for frame in bars.values()]))
+    stamps = _union([_micros(frame) for frame in bars.values()])
     index = pd.DatetimeIndex(stamps.astype("datetime64[us]"), tz="UTC") + length
     known = index.as_unit("us").asi8
     instruments = {s: i for s, i in lake.read_instruments(venue=venue).items() if s in set(symbols)}
@@ -198,6 +186,13 @@ def _find(lake: Lake, kind: str, symbol: str, interval: str, venue: str) -> Seri
     return next(iter(exact or found), None)
 
 
+def _union(stamps: list[Stamps]) -> Stamps:
+    if all(np.array_equal(stamps[0], own) for own in stamps[1:]):
+        return stamps[0]
+    merged = np.sort(np.concatenate(stamps))
+    return np.asarray(merged[np.append(True, merged[1:] != merged[:-1])], dtype=np.int64)
+
+
 def _micros(frame: pl.DataFrame) -> Stamps:
     return np.asarray(frame["time"].to_physical().to_numpy(), dtype=np.int64)
 
@@ -212,6 +207,9 @@ def _place(
 
 def _put(target: Floats, frame: pl.DataFrame, name: str, starts: Stamps) -> None:
     own = _micros(frame)
+    if np.array_equal(own, starts):
+        target[:] = frame[name].to_numpy()
+        return
     rows = np.searchsorted(starts, own)
     rows_inside = np.minimum(rows, len(starts) - 1)
     is_known = starts[rows_inside] == own

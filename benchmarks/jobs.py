@@ -1,0 +1,276 @@
+"""The jobs that are timed, ours and the peer's: ``python benchmarks/jobs.py NAME`` prints JSON.
+
+Each runs in a process of its own, so that memory and start-up are its own. Prices are real where
+the shared data is there (BTC, 15 minutes) and seeded random walks otherwise.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+N_BARS, N_CONFIGURATIONS = 50_000, 400
+FAST = [5 + k for k in range(20)]
+SLOW = [30 + 10 * k for k in range(20)]
+FEE, SLIP = 5.5e-4, 2.5e-4
+
+
+def prices():
+    """Open, high, low and close of 50,000 bars."""
+    shared = Path(os.environ.get("WORKBENCH_SHARED_DATA", "../shared/data"))
+    path = shared / "bybit_linear_2024" / "ohlcv_15m.parquet"
+    if path.is_file():
+        import polars as pl
+
+        rows = pl.read_parquet(path).filter(pl.col("symbol") == "BTCUSDT").sort("timestamp")
+        return [rows[name].to_numpy()[:N_BARS].copy() for name in ("open", "high", "low", "close")]
+    rng = np.random.default_rng(1)
+    close = 30_000 * np.exp(rng.normal(0, 0.003, N_BARS).cumsum())
+    opened = np.concatenate([[30_000.0], close[:-1]])
+    spread = np.abs(rng.normal(0, 0.001, (2, N_BARS)))
+    top, bottom = np.maximum(opened, close), np.minimum(opened, close)
+    return [opened, top * (1 + spread[0]), bottom * (1 - spread[1]), close]
+
+
+def market(interval="15"):
+    """The prices as a market with an instrument and funding, so that every layer is on."""
+    from workbench.core.records import Market
+    from workbench.data import synthesise
+
+    columns = dict(zip(("open", "high", "low", "close"), prices(), strict=True))
+    index = pd.date_range("2024-01-01 00:15", periods=N_BARS, freq="15min", tz="UTC")
+    frames = {k: pd.DataFrame({"BTCUSDT": v}, index=index) for k, v in columns.items()}
+    funding = np.full(N_BARS, np.nan)
+    funding[31::32] = 1e-4
+    frames["funding_settled"] = pd.DataFrame({"BTCUSDT": funding}, index=index)
+    instruments = synthesise(["BTCUSDT"], n_bars=2).instruments
+    return Market.from_frames(
+        frames, interval=interval, instruments=instruments, snapshot_id="benchmark"
+    )
+
+
+def crossings(close):
+    """The weights of 400 moving-average pairs, of shape (n_bars, n_configurations)."""
+    series = pd.Series(close)
+    means = {n: series.rolling(n).mean().to_numpy() for n in {*FAST, *SLOW}}
+    pairs = [(fast, slow) for fast in FAST for slow in SLOW]
+    return np.column_stack([np.where(means[f] > means[s], 0.5, -0.5) for f, s in pairs])
+
+
+def kernel():
+    """Ours: every layer on, weights given, five measures, one core."""
+    from workbench.backtest import kernel as engine
+    from workbench.backtest.inputs import build_inputs
+    from workbench.core.costs import Costs
+    from workbench.core.records import Account
+
+    inputs = build_inputs(market(), costs=Costs(latency_s=1), account=Account())
+    inputs.rules[engine.BAND] = 0.05
+    weights = np.ascontiguousarray(
+        np.rint(crossings(prices()[3]) * 10_000).astype(np.int16).T[:, :, None]
+    )
+    brackets = np.array([[[0.05, 0.10, 0.04]]])
+    none, room, out = np.zeros((0, 1)), np.empty(N_BARS), np.empty((N_CONFIGURATIONS, 5))
+    fills, equity = np.empty((0, engine.N_FILL)), np.empty(N_BARS)
+
+    def simulate(k):
+        book, cash = engine.open_account(10_000.0, 1)
+        engine.simulate(
+            0, N_BARS, inputs.bars, weights[k], brackets, inputs.finer, inputs.finer_first,
+            inputs.spec, inputs.tiers, inputs.rules, book, cash, equity, none, none, fills,
+        )  # fmt: skip
+        engine.summarise(equity, 10_000.0, 35_040.0, room, out[k])
+
+    simulate(0)
+    seconds = best(lambda: [simulate(k) for k in range(N_CONFIGURATIONS)])
+    return {"seconds": seconds, "rate": N_BARS * N_CONFIGURATIONS / seconds}
+
+
+def kernel_peer():
+    """vectorbt: the same weights with fees and slippage, and the same five measures."""
+    vbt = peer()
+    opened, _, _, close = prices()
+    weights = pd.DataFrame(crossings(close)).shift(1)
+    opened, close = pd.Series(opened), pd.Series(close)
+
+    def simulate(columns):
+        portfolio = vbt.Portfolio.from_orders(
+            close, size=weights.iloc[:, columns], size_type="targetpercent", price=opened,
+            fees=FEE, slippage=SLIP, init_cash=10_000, freq="15min", engine="rust",
+        )  # fmt: skip
+        return measures_of(portfolio)
+
+    simulate(slice(0, 2))
+    seconds = best(lambda: simulate(slice(None)), times=1)
+    return {"seconds": seconds, "rate": N_BARS * N_CONFIGURATIONS / seconds}
+
+
+def sweep():
+    """Ours: 400 pairs, indicators to ranked table."""
+    from workbench.backtest import sweep as run
+    from workbench.strategies import MovingAverageCross
+
+    data = market()
+    grid = {"fast": FAST, "slow": SLOW}
+    run(MovingAverageCross(), data, {"fast": [5], "slow": [30]})
+    seconds = best(lambda: run(MovingAverageCross(), data, grid).ranked())
+    return {"seconds": seconds, "rate": N_BARS * N_CONFIGURATIONS / seconds, "gb": peak()}
+
+
+def sweep_peer():
+    """vectorbt: the same pairs, indicators to ranked table."""
+    vbt = peer()
+    opened, _, _, close = prices()
+    opened, close = pd.Series(opened), pd.Series(close)
+
+    def run(fast, slow):
+        one = vbt.MA.run(close, window=[f for f in fast for _ in slow], short_name="fast")
+        two = vbt.MA.run(close, window=[s for _ in fast for s in slow], short_name="slow")
+        is_up = one.ma.to_numpy() > two.ma.to_numpy()
+        weights = pd.DataFrame(np.where(is_up, 1.0, -1.0)).shift(1)
+        portfolio = vbt.Portfolio.from_orders(
+            close, size=weights, size_type="targetpercent", price=opened, fees=FEE, slippage=SLIP,
+            init_cash=10_000, freq="15min", engine="rust",
+        )  # fmt: skip
+        table = pd.DataFrame(measures_of(portfolio))
+        return table.sort_values("sharpe", ascending=False)
+
+    run(FAST[:1], SLOW[:2])
+    seconds = best(lambda: run(FAST, SLOW), times=1)
+    return {"seconds": seconds, "rate": N_BARS * N_CONFIGURATIONS / seconds, "gb": peak()}
+
+
+def first_backtest():
+    """A first backtest in this fresh process, from its first import on (see ``run.py``)."""
+    from workbench.backtest import run
+    from workbench.strategies import MovingAverageCross
+
+    index = pd.date_range("2024-01-01", periods=20_000, freq="h", tz="UTC")
+    from workbench.core.records import Market
+
+    close = 100 * np.exp(np.random.default_rng(1).normal(0, 0.01, 20_000).cumsum())
+    frames = {"close": pd.DataFrame({"BTCUSDT": close}, index=index)}
+    result = run(MovingAverageCross(), Market.from_frames(frames, interval="60"))
+    return {"sharpe": float(result.measures()["sharpe"])}
+
+
+def lake_folder():
+    """A lake of synthetic rows: five symbols of five years hourly, one of 3 M minutes."""
+    import tempfile
+
+    from workbench.data import Lake, synthesise, write_market
+
+    place = Lake(Path(tempfile.mkdtemp(prefix="benchmark-")))
+    hourly = synthesise([f"S{k}USDT" for k in range(5)], n_bars=5 * 8_760, seed=1)
+    write_market(hourly, place)
+    minutes = synthesise(["MINUSDT"], interval="1", n_bars=3_000_000, seed=1)
+    from workbench.data.lake import BARS, Series
+    from workbench.data.synthetic import _rows
+
+    rows = _rows(minutes, "MINUSDT", [*BARS, "volume", "turnover"], to_start=True)
+    place.write(Series("kline", "MINUSDT", "1", "synthetic"), rows)
+    return place
+
+
+def loading():
+    """Ours and pandas: the loads of the lake, warm, after quality has been checked once."""
+    from workbench.data import load
+
+    place = lake_folder()
+    symbols = [f"S{k}USDT" for k in range(5)]
+    load(symbols, venue="synthetic", lake=place)
+    load(["MINUSDT"], interval="1", venue="synthetic", lake=place)
+    hourly = best(lambda: load(symbols, venue="synthetic", lake=place))
+    minutes = best(lambda: load(["MINUSDT"], interval="1", venue="synthetic", lake=place))
+    return {"hourly": hourly, "minutes": minutes, **pandas_loads(place.root, symbols)}
+
+
+def pandas_loads(root, symbols):
+    """The same files by polars into pandas, pivoted, without marks, funding and checks."""
+    import polars as pl
+
+    def read(names, interval):
+        frames = {}
+        for name in names:
+            folder = root / f"venue=synthetic/kind=kline/interval={interval}/symbol={name}"
+            files = sorted(folder.glob("*.parquet"))
+            rows = pl.read_parquet(files)
+            frames[name] = pd.DataFrame({c: rows[c].to_numpy() for c in rows.columns}).set_index(
+                "time"
+            )
+        return pd.concat(frames, axis=1)
+
+    return {
+        "hourly_peer": best(lambda: read(symbols, "60")),
+        "minutes_peer": best(lambda: read(["MINUSDT"], "1")),
+    }
+
+
+def notebook():
+    """papermill's time for the research notebook beside that of its code in this process."""
+    import tempfile
+
+    import nbformat
+
+    from workbench.jobs import run_notebook
+
+    os.chdir(tempfile.mkdtemp(prefix="benchmark-"))
+    os.environ["WORKBENCH_DATA_DIR"] = str(Path.cwd() / "data")
+    source = ROOT / "notebooks" / "research" / "30_compare_strategies.ipynb"
+    params = {"SOURCE": "synthetic", "START": "2024-01-01", "END": "2024-06-01"}
+    started = time.perf_counter()
+    done = run_notebook(source, params)
+    whole = time.perf_counter() - started
+    executed = nbformat.read(done.path, as_version=4)
+    inside = sum(c.metadata.get("papermill", {}).get("duration") or 0.0 for c in executed.cells)
+    return {"whole": whole, "cells": inside}
+
+
+def peer():
+    """vectorbt, quiet."""
+    warnings.simplefilter("ignore")
+    import vectorbt as vbt
+
+    return vbt
+
+
+def measures_of(portfolio):
+    """The five measures that ours computes in the loop."""
+    return {
+        "sharpe": portfolio.sharpe_ratio(),
+        "sortino": portfolio.sortino_ratio(),
+        "total_return": portfolio.total_return(),
+        "volatility": portfolio.annualized_volatility(),
+        "max_drawdown": portfolio.max_drawdown(),
+    }
+
+
+def best(job, times=3):
+    """The least of some timings, in seconds."""
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        job()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def peak():
+    """The most memory that this process has held, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+ROOT = Path(__file__).resolve().parents[1]
+JOBS = {
+    job.__name__: job
+    for job in (kernel, kernel_peer, sweep, sweep_peer, first_backtest, loading, notebook)
+}
+
+if __name__ == "__main__":
+    print(json.dumps(JOBS[sys.argv[1]]()))
