@@ -161,7 +161,7 @@ def test_module_is_named_by_one_short_word(path):
     if "versions" in path.parts and path.stem != "__init__":
         assert re.fullmatch(r"v\d{4}_[a-z0-9_]+", path.stem)
         return
-    name = path.parent.name if path.stem == "__init__" else path.stem
+    name = path.parent.name if path.stem in ("__init__", "__main__") else path.stem
     assert re.fullmatch(r"[a-z][a-z0-9]*", name)
     assert len(name) <= 12
     assert name not in {"utils", "util", "helpers", "helper", "common", "misc", "tools", "stuff"}

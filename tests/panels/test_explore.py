@@ -25,6 +25,13 @@ def test_controls_follow_the_parameters_and_their_bounds(explorer):
     assert type(explorer.controls["long_only"]).__name__ == "Checkbox"
 
 
+def test_slider_holds_the_value_on_its_grid(explorer):
+    band = explorer.controls["rebalance_band"]
+    steps = (band.value - band.min) / band.step
+    assert band.value == 0.05
+    assert steps == pytest.approx(round(steps))
+
+
 def test_moved_slider_redraws_and_counts_as_a_trial(explorer):
     before = list(explorer.figure.data[1].y)
     count = len(trials())

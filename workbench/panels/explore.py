@@ -80,7 +80,7 @@ class Explorer:
         import ipywidgets as widgets
 
         left = widgets.VBox(
-            [*self.controls.values(), self.note, self.measures], layout={"width": "330px"}
+            [*self.controls.values(), self.note, self.measures], layout={"flex": "0 0 360px"}
         )
         return widgets.HBox([left, self.figure])
 
@@ -113,7 +113,7 @@ class Explorer:
         base = make_subplots(
             rows=2, cols=2, column_widths=[0.64, 0.36], row_heights=[0.66, 0.34],
             specs=[[{}, {"rowspan": 2}], [{}, None]], vertical_spacing=0.05,
-            horizontal_spacing=0.09, subplot_titles=["equity, USDT", "Sharpe ratio by layer", ""],
+            horizontal_spacing=0.17, subplot_titles=["equity, USDT", "Sharpe ratio by layer", ""],
         )  # fmt: skip
         hold = backtest(BuyAndHold(), self.market, costs=self.costs, account=self.account)
         quiet = figures.thin(hold.equity, points=POINTS)
@@ -129,7 +129,10 @@ class Explorer:
             x=[], y=[], orientation="h", showlegend=False, marker_color=figures.ACCENT,
             texttemplate="%{x:.2f}", row=1, col=2,
         )  # fmt: skip
-        base.update_layout(template=figures.TEMPLATE, height=520, width=880)
+        base.update_layout(template=figures.TEMPLATE, height=520, width=690, margin_t=84)
+        base.update_layout(legend={"x": 0, "xanchor": "left", "y": -0.08, "yanchor": "top"})
+        base.update_annotations(font_size=12)
+        base.update_xaxes(showticklabels=False, row=1, col=1)
         base.update_yaxes(tickformat=".0%", row=2, col=1)
         base.update_yaxes(autorange="reversed", row=1, col=2)
         return go.FigureWidget(base)
@@ -159,8 +162,8 @@ def make_control(name: str, info: Any, value: Any) -> ipywidgets.Widget | None:
     about: dict[str, Any] = {
         "description": name.replace("_", " "),
         "tooltip": info.description or name,
-        "style": {"description_width": "130px"},
-        "layout": {"width": "320px"},
+        "style": {"description_width": "120px"},
+        "layout": {"width": "345px"},
     }
     if isinstance(value, bool):
         return widgets.Checkbox(value=value, indent=False, **about)
@@ -169,7 +172,9 @@ def make_control(name: str, info: Any, value: Any) -> ipywidgets.Widget | None:
     low, high = bounds(info, value)
     if isinstance(value, int):
         return widgets.IntSlider(value=value, min=int(low), max=int(high), **about)
-    step = (info.json_schema_extra or {}).get("step", (high - low) / 100)
+    # The value must lie on the slider's grid, or the browser moves it to the nearest point.
+    step = (info.json_schema_extra or {}).get("step") or (abs(value) or high) / 20
+    low = value - int((value - low) / step) * step
     return widgets.FloatSlider(
         value=value, min=low, max=high, step=step, readout_format=".3g", **about
     )
