@@ -55,9 +55,10 @@ def test_monthly_returns_compound_to_the_total():
     assert np.isfinite(months).sum() == 3
 
 
-@pytest.mark.parametrize(
-    "draw", ["equity", "underwater", "monthly", "rolling_sharpe", "distribution", "trades", "waterfall"]
-)  # fmt: skip
+DRAWN = ["equity", "underwater", "monthly", "rolling_sharpe", "distribution", "trades", "waterfall"]
+
+
+@pytest.mark.parametrize("draw", DRAWN)
 def test_figure_is_titled_with_its_watermark_and_small(draw):
     market = synthesise(["BTCUSDT", "ETHUSDT"], n_bars=30_000, seed=1)
     done = run(Cross(fast=20, slow=100), market)
