@@ -31,15 +31,6 @@ HEADLINES: Final = {
     "drawdown": ("strategy.max_drawdown", "max_drawdown"),
 }
 NO_RUN: Final = "no comparison"
-LOWER_IS_BETTER: Final = (
-    "drawdown",
-    "loss",
-    "fees",
-    "slippage",
-    "funding",
-    "shortfall",
-    "value_at",
-)
 
 
 class RunExplorer:
@@ -214,8 +205,7 @@ def measures_of(run: Run, other: Run | None) -> str:
             theirs = other.measures.get(name)
             if isinstance(theirs, int | float):
                 gap = value - theirs
-                is_better = (gap > 0) != any(word in name for word in LOWER_IS_BETTER)
-                colour = "" if gap == 0 else "wb-up" if is_better else "wb-down"
+                colour = "" if gap == 0 else "wb-up" if gap > 0 else "wb-down"
                 cells += (
                     f'<td class="wb-number">{theirs:,.4g}</td>'
                     f'<td class="wb-number {colour}">{gap:+,.4g}</td>'
