@@ -13,6 +13,7 @@ from workbench.backtest import figures, run, sweep
 from workbench.backtest.report import compare_measures, measures, monthly_returns
 from workbench.core.costs import FREE, Costs
 from workbench.core.errors import DataError
+from workbench.core.records import Account
 from workbench.data import synthesise
 
 
@@ -94,6 +95,26 @@ def test_heatmap_holds_each_configuration(swept):
     assert np.isfinite(figure.data[0].z).sum() == len(swept.table)
     best = swept.ranked().iloc[0]
     assert figure.data[1].x[0] == str(int(best["fast"]))
+
+
+def test_heatmap_of_a_loss_circles_the_least(swept):
+    figure = figures.heatmap(swept, measure="max_drawdown")
+    least = swept.table.loc[swept.table["max_drawdown"].idxmin()]
+    assert figure.data[1].x[0] == str(int(least["fast"]))
+    assert "above 0" not in figure.layout.title.text
+
+
+def test_compare_of_a_ruined_run_draws_it():
+    """Trap: nothing is left to draw on a logarithmic axis."""
+    market = make_market(close=np.r_[np.full(10, 100.0), np.full(5_000, 1.0)])
+    ruined = run(scripted([1.0] * 5_010), market, account=Account(leverage=5))
+    assert ruined.equity.iloc[-1] == 0
+    figures.compare({"ruined": ruined})
+
+
+def test_rolling_sharpe_of_a_short_run_is_not_empty():
+    figure = figures.rolling_sharpe(run(random_plan(3), random_market(3, n_bars=24 * 12)))
+    assert len(figure.data[0].x)
 
 
 def test_heatmap_of_one_parameter_is_refused():

@@ -1,11 +1,17 @@
 """A hash changes with code and parameters, and with nothing else (identity of DESIGN 4.2)."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from workbench.core.errors import ModelError
-from workbench.strategies import MovingAverageCross, load_strategy, strategy_hash
+from workbench.strategies import MovingAverageCross, identity, load_strategy, strategy_hash
 
 CODE = '''
 import numpy as np
@@ -60,3 +66,50 @@ def test_load_with_a_wrong_name_or_parameter_says_what_is_known() -> None:
         load_strategy("momentom")
     with pytest.raises(ModelError, match=r"fats is unknown, did you mean fast.*fast \(int, >= 1"):
         load_strategy("crossover", {"fats": 3})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (np.array([1, 2]), np.array([1.0, 2.0])),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (np.array(["a", "b"], dtype=object), np.array(["a", "c"], dtype=object)),
+        (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"b": [1.0]})),
+        (pd.Series([1.0], index=["x"]), pd.Series([1.0], index=["y"])),
+    ],
+)
+def test_constants_that_differ_hash_apart_and_equal_ones_alike(one: Any, other: Any) -> None:
+    assert identity._constant(one) != identity._constant(other)
+    assert identity._constant(one) == identity._constant(one.copy())
+
+
+def test_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
+    """Trap: a hash that follows the order of a set or an address counts one trial as two."""
+    (tmp_path / "mine.py").write_text(SETTLED)
+    code = (
+        "from workbench.strategies import load_strategy;"
+        "from workbench.strategies.identity import strategy_hash;"
+        "print(strategy_hash(load_strategy('mine.py:Mine')))"
+    )
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True, capture_output=True, text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(hashes) == 1
+
+
+SETTLED = """
+import numpy as np
+from workbench.strategies import BuyAndHold
+NAMES = {"a", "b", "c", "d"}
+TABLE = np.array(["x", 1, None], dtype=object)
+
+class Mine(BuyAndHold):
+    n: int = 3
+
+    def weights(self, market):
+        return super().weights(market) if NAMES and TABLE.size else None
+"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ DOWN: Final = "#d93a4a"
 LINES: Final = (ACCENT, "#e08a00", "#7a3fd1", "#00838f", "#b0305c", "#5d7d1f", "#8d6748")
 MAX_POINTS: Final = 2_000
 """Points drawn of a line: more than a screen has columns, few enough for a small page."""
+LOSSES: Final = (
+    "max_drawdown", "volatility", "fees_usdt", "funding_usdt", "turnover_usdt", "n_liquidations",
+)  # fmt: skip
 MAX_CANDLES: Final = 400
 
 TEMPLATE: Final = go.layout.Template(
@@ -95,7 +98,8 @@ def monthly(result: Result) -> go.Figure:
 
 
 def rolling_sharpe(result: Result, *, days: int = 90) -> go.Figure:
-    """Return the Sharpe ratio of trailing days."""
+    """Return the Sharpe ratio of trailing days, of fewer where the run is short."""
+    days = min(days, max(2, len(result.daily_returns) // 3))
     window = result.daily_returns.rolling(days)
     ratio = (window.mean() / window.std() * np.sqrt(365)).dropna()
     figure = go.Figure()
@@ -207,6 +211,8 @@ def heatmap(
 ) -> go.Figure:
     """Return a measure over two parameters of a sweep, the best over any others.
 
+    Of losses and costs the least is best.
+
     Raises
     ------
     DataError
@@ -220,12 +226,16 @@ def heatmap(
             "A heat map needs two varied parameters and one of the measures.",
         )
     x, y = x or names[0], y or names[1]
-    table = swept.table.pivot_table(index=y, columns=x, values=measure, aggfunc="max")
-    best = swept.table.iloc[[int(swept.table[measure].to_numpy().argmax())]]
+    values = swept.table[measure].to_numpy()
+    is_loss = measure in LOSSES
+    how: Literal["min", "max"] = "min" if is_loss else "max"
+    table = swept.table.pivot_table(index=y, columns=x, values=measure, aggfunc=how)
+    best = swept.table.iloc[[int(values.argmin() if is_loss else values.argmax())]]
     figure = go.Figure(
         go.Heatmap(
             z=table.to_numpy(), x=[str(v) for v in table.columns], y=[str(v) for v in table.index],
-            colorscale="Viridis", colorbar={"title": measure.replace("_", " "), "thickness": 12},
+            colorscale="Viridis", reversescale=is_loss,
+            colorbar={"title": measure.replace("_", " "), "thickness": 12},
             hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.3f}}<extra></extra>", xgap=1, ygap=1,
         )
     )  # fmt: skip
@@ -237,8 +247,8 @@ def heatmap(
     figure.update_xaxes(title=x, type="category")
     figure.update_yaxes(title=y, type="category")
     figure.update_layout(hovermode="closest")
-    share = float((swept.table[measure] > 0).mean())
-    title = f"{measure.replace('_', ' ')} of {len(swept.table)} configurations, {share:.0%} above 0"
+    title = f"{measure.replace('_', ' ')} of {len(swept.table)} configurations"
+    title += "" if is_loss else f", {(values > 0).mean():.0%} above 0"
     return _titled(figure, title, swept.watermark, height=480)
 
 
@@ -267,8 +277,9 @@ def thin(series: pd.Series, *, points: int = MAX_POINTS) -> pd.Series:
     size = -(-2 * len(series) // points)
     stretch = np.arange(len(series)) // size
     values = series.reset_index(drop=True)
-    grouped = values.groupby(stretch)
-    rows = pd.concat([grouped.idxmin().dropna(), grouped.idxmax().dropna()])
+    known = values.dropna()
+    grouped = known.groupby(stretch[known.index])
+    rows = pd.concat([grouped.idxmin(), grouped.idxmax()])
     ends = pd.Series([0, len(series) - 1])
     keep = np.unique(pd.concat([rows, ends]).to_numpy(dtype=np.int64))
     return series.iloc[keep]

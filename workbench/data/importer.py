@@ -217,7 +217,9 @@ def _with_header(raw: pl.DataFrame) -> pl.DataFrame:
         return raw
     names = ["open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume"]
     rest = [f"column_{k}" for k in range(len(names), len(raw.columns))]
-    header = pl.DataFrame([[float(name) for name in raw.columns]], schema=raw.columns, orient="row")
+    # Two columns of one value are told apart by a suffix that is no part of it.
+    values = [float(name.split("_duplicated_")[0]) for name in raw.columns]
+    header = pl.DataFrame([values], schema=raw.columns, orient="row")
     both = pl.concat([header, raw.cast(pl.Float64, strict=False)])
     return both.rename(dict(zip(raw.columns, [*names, *rest], strict=False)))
 

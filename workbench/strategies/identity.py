@@ -230,8 +230,15 @@ def _normalise(node: ast.AST) -> str:
 
 
 def _constant(value: Any) -> str:
-    if isinstance(value, np.ndarray | pd.DataFrame | pd.Series):
-        return hashlib.sha256(np.asarray(value).tobytes()).hexdigest()
+    if isinstance(value, pd.DataFrame | pd.Series):
+        frame = value.to_frame() if isinstance(value, pd.Series) else value
+        labels = f"{list(frame.columns)}{list(frame.dtypes)}"
+        return _constant(labels) + _constant(pd.util.hash_pandas_object(frame).to_numpy())
+    if isinstance(value, np.ndarray):
+        # The bytes of an object array are addresses: its items count instead.
+        body = str(list(map(_constant, value.ravel()))).encode()
+        body = body if value.dtype == object else value.tobytes()
+        return hashlib.sha256(f"{value.dtype}{value.shape}".encode() + body).hexdigest()
     if isinstance(value, dict):
         return "{" + ",".join(sorted(f"{k!r}:{_constant(v)}" for k, v in value.items())) + "}"
     if isinstance(value, set | frozenset):

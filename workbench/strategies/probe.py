@@ -25,7 +25,8 @@ class LookbackReport:
     is_enough : bool
         Whether every probed row agrees within a tenth of the weights' quantum.
     needed : int or None
-        The fewest trailing bars that would do on the probed rows; None if even all the bars up to
+        The declared lookback where it is enough, else the fewest trailing bars that would do on
+        the probed rows; None if even all the bars up to
         a row do not give what the full history gives there: the strategy looks ahead.
     worst_difference : float
         Largest absolute difference with the declared lookback; infinite where one of the two is
@@ -52,8 +53,8 @@ def probe_lookback(
     market : Market
         Longer than the declared lookback.
     rows : int, default=20
-        How many rows are drawn, without replacement, from those with a full lookback; the last row
-        is always among them.
+        How many rows are drawn, without replacement, from those with a full lookback in which
+        something is decided; the last of them and the last row are always among them.
     seed : int, default=0
         Of the draw.
 
@@ -73,11 +74,14 @@ def probe_lookback(
             "Probe at least one row on a market longer than the lookback.",
         )
     rng = np.random.default_rng(seed)
-    # Late rows first: they have the history in which a longer lookback can be found.
-    start = max(first, market.n_bars // 2)
-    drawn = rng.choice(np.arange(start, market.n_bars), min(rows, market.n_bars - start), False)
-    chosen = np.union1d(drawn, [market.n_bars - 1])
     full = _answers(strategy, market)
+    # Late rows: they have the history in which a longer lookback can be found. And rows in which
+    # something is decided: where both sides keep what they hold, they agree whatever the lookback.
+    late = np.arange(max(first, market.n_bars // 2), market.n_bars)
+    decides = late[np.isfinite(np.column_stack([whole[late] for whole in full])).any(axis=1)]
+    pool = decides if len(decides) else late
+    drawn = rng.choice(pool, min(rows, len(pool)), replace=False)
+    chosen = np.union1d(drawn, [pool[-1], market.n_bars - 1])
     gaps = np.array([_gap(strategy, market, full, row, first + 1) for row in chosen])
     worst = int(gaps.argmax())
     is_enough = bool(gaps[worst] <= TOLERANCE)
