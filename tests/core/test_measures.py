@@ -120,3 +120,20 @@ def test_measure_of_bad_returns_is_refused(bad):
 def test_expected_shortfall_of_less_than_a_bar_is_refused():
     with pytest.raises(DataError, match=r"0\.25 of a bar"):
         measures.expected_shortfall(np.full(10, 0.1))
+
+
+def test_equal_returns_have_no_sharpe_ratio_and_no_shape():
+    """Trap: rounding leaves a spread of 1e-17, and a ratio of 1e15."""
+    equal = np.full(100, 0.1)
+    assert measures.sharpe(equal, 365.0) == 0
+    assert measures.skewness(equal) == measures.excess_kurtosis(equal) == 0
+
+
+def test_total_loss_is_a_loss_of_everything_and_no_more():
+    ruined = np.array([0.1, -1.5, 0.2])
+    assert measures.max_drawdown(ruined) == 1
+    assert measures.cagr(ruined, 365.0) == -1
+
+
+def test_cagr_of_a_short_strong_run_overflows_in_silence():
+    assert measures.cagr(np.array([5.0]), 525_600.0) == np.inf

@@ -4,7 +4,8 @@ Input is a float64 array of simple returns per bar as fractions of equity (0.01 
 up); the equity starts at 1 and that start counts as a peak. ``periods`` is bars per year: crypto
 trades 365 days of 24 hours, so 8,760 for hourly bars. Deviations divide by n - 1, downside
 deviation by n. Where a ratio's denominator is zero the ratio is zero without any numerator and
-infinite otherwise.
+infinite otherwise; the Sharpe ratio of equal returns is 0. Single measures trust their input:
+``measure_returns`` and ``check_returns`` refuse what is empty or not finite.
 
 ``sharpe``, ``sortino``, ``total_return``, ``annual_volatility`` and ``max_drawdown`` are plain
 loops that call nothing: the backtest kernel compiles these very functions.
@@ -50,7 +51,8 @@ def sharpe(returns: Floats, periods: float) -> float:
     spread = 0.0
     for r in returns:
         spread += (r - mean) * (r - mean)
-    if spread <= 0.0 or n < 2:
+    # What rounding leaves of the spread of equal returns is no risk to divide by.
+    if n < 2 or spread <= 1e-24 * mean * mean * n:
         return 0.0
     return mean / sqrt(spread / (n - 1)) * sqrt(periods)
 
@@ -128,7 +130,7 @@ def max_drawdown(returns: Floats) -> float:
             peak = level
         elif peak - level > deepest * peak:
             deepest = (peak - level) / peak
-    return deepest
+    return min(deepest, 1.0)
 
 
 def cagr(returns: Floats, periods: float) -> float:
@@ -140,7 +142,10 @@ def cagr(returns: Floats, periods: float) -> float:
     0.21
     """
     growth = 1.0 + total_return(returns)
-    return float(growth ** (periods / len(returns)) - 1.0) if growth > 0 else -1.0
+    if growth <= 0:
+        return -1.0
+    with np.errstate(over="ignore"):
+        return float(np.exp(np.log(growth) * periods / len(returns)) - 1.0)
 
 
 def geometric_sharpe(returns: Floats, periods: float) -> float:
@@ -438,7 +443,7 @@ def _mean(values: Floats) -> float:
 def _moment(returns: Floats, order: int) -> float:
     centred = returns - returns.mean()
     spread = float(np.sqrt(np.mean(centred**2)))
-    return 0.0 if spread == 0 else float(np.mean((centred / spread) ** order))
+    return 0.0 if np.ptp(returns) == 0 else float(np.mean((centred / spread) ** order))
 
 
 def _check_level(level: float) -> None:
