@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from workbench.cli import app
+from workbench.store import Store
 
 
 def test_new_strategy_passes_its_own_test_and_is_registered(home: Path) -> None:
@@ -31,3 +32,17 @@ def test_new_strategy_passes_its_own_test_and_is_registered(home: Path) -> None:
     again = CliRunner().invoke(app, ["new", "strategy", "night_drift"])
     assert again.exit_code == 1
     assert (home / "workbench.toml").read_text() == text
+
+
+def test_new_strategy_notebook_runs_as_a_job(home: Path) -> None:
+    assert CliRunner().invoke(app, ["new", "strategy", "night_drift"]).exit_code == 0
+
+    answer = CliRunner().invoke(
+        app,
+        ["run", "notebooks/research/night_drift.ipynb", "-p", "END", "2024-02-15"],
+    )
+
+    assert answer.exit_code == 0, answer.output
+    with Store.open() as store:
+        assert list(store.runs()["status"]) == ["done"]
+        assert len(store.trials()) == 5  # one of the sweep's is the backtest's, counted once

@@ -99,7 +99,7 @@ _CELLS: Final = (
      'seed=SEED)\nmarket.close.describe()'),
     ("markdown", "What does the strategy earn after all costs?"),
     ("code", 'strategy = load_strategy("strategies/{name}.py:{cls}", {{"horizon": HORIZON}})\n'
-     "result = wb.backtest(strategy, market)\nresult.measures()"),
+     "result = wb.research.backtest(strategy, market)\nresult.measures()"),
     ("markdown", "Does the result hang on one value of the parameter?"),
     ("code", 'swept = wb.sweep(strategy, market, {{"horizon": [6, 12, 24, 48, 96]}})\n'
      "swept.ranked()"),

@@ -97,6 +97,8 @@ def own_loop() -> Iterator[None]:
         yield
     finally:
         loop.close()
+        # Whoever serves from this thread next must not find the closed one.
+        asyncio.set_event_loop(None)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
