@@ -30,7 +30,13 @@ def test_own_loop_inside_a_running_loop_leaves_it_alone():
 
 
 def test_own_loop_body_that_fails_is_cleaned_up_too():
-    with pytest.raises(ZeroDivisionError), own_loop():
-        loop = asyncio.get_event_loop_policy().get_event_loop()
-        1 / 0  # noqa: B018
-    assert loop.is_closed()
+    loops = []
+
+    def fail():
+        with own_loop():
+            loops.append(asyncio.get_event_loop_policy().get_event_loop())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert loops[0].is_closed()

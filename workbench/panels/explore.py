@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from workbench.backtest import figures
 from workbench.core.costs import Costs
 from workbench.core.records import Account, Market
-from workbench.research import backtest
+from workbench.research.trials import backtest
 from workbench.strategies import BuyAndHold, Strategy
 
 if TYPE_CHECKING:

@@ -1,0 +1,150 @@
+"""The verbs that evaluate: backtest, sweep, compare. Every evaluation is recorded.
+
+Only this room writes trials. Notebooks call these verbs and never the kernel behind them, so that
+no look at a result goes uncounted; looking at the same one twice counts once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+
+from workbench.backtest.inputs import day_ends
+from workbench.backtest.run import Result
+from workbench.backtest.run import run as run_backtest
+from workbench.backtest.sweep import Progress, Sweep
+from workbench.backtest.sweep import sweep as run_sweep
+from workbench.core.config import Config, load_config
+from workbench.core.costs import Costs
+from workbench.core.errors import ModelError
+from workbench.core.records import Account, Market
+from workbench.research.market import identify, register
+from workbench.strategies import BuyAndHold, Strategy
+from workbench.strategies.identity import strategy_hash
+
+Kind = Literal["backtest", "sweep", "explore"]
+
+
+def backtest(
+    strategy: Strategy,
+    market: Market,
+    *,
+    costs: Costs | None = None,
+    account: Account | None = None,
+    family: str | None = None,
+    kind: Kind = "backtest",
+) -> Result:
+    """Backtest a strategy and record the trial; costs and account default to the configuration's.
+
+    Raises
+    ------
+    ModelError, DataError
+        As ``workbench.backtest.run``.
+    """
+    config = load_config()
+    costs, account = costs or config.costs, account or config.account
+    result = run_backtest(strategy, market, costs=costs, account=account)
+    daily = result.daily_returns.to_numpy(dtype=np.float32)[None, :]
+    record_trials(config, [strategy], market, costs, account, daily, family=family, kind=kind)
+    return result
+
+
+def sweep(
+    strategy: Strategy,
+    market: Market,
+    grid: Mapping[str, Sequence[Any]],
+    *,
+    costs: Costs | None = None,
+    account: Account | None = None,
+    family: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Sweep:
+    """Backtest every combination of a grid and record each as a trial.
+
+    Raises
+    ------
+    ModelError, DataError
+        As ``workbench.backtest.sweep``.
+    """
+    config = load_config()
+    costs, account = costs or config.costs, account or config.account
+    swept = run_sweep(
+        strategy, market, grid, costs=costs, account=account, workers=workers, progress=progress
+    )
+    record_trials(
+        config, swept.strategies, market, costs, account, swept.returns, family=family, kind="sweep"
+    )
+    return swept
+
+
+def compare(
+    strategies: Mapping[str, Strategy] | Sequence[Strategy],
+    market: Market,
+    *,
+    costs: Costs | None = None,
+    account: Account | None = None,
+) -> dict[str, Result]:
+    """Backtest several strategies on one market, with buy-and-hold beside them."""
+    if not isinstance(strategies, Mapping):
+        named = {type(strategy).__name__: strategy for strategy in strategies}
+        if len(named) < len(strategies):
+            raise ModelError(
+                "Two of the strategies are of the same class.",
+                "Give them names: compare({'fast': ..., 'slow': ...}, market).",
+            )
+        strategies = named
+    everyone = {**strategies, "buy and hold": BuyAndHold()}
+    return {
+        name: backtest(strategy, market, costs=costs, account=account)
+        for name, strategy in everyone.items()
+    }
+
+
+def record_trials(
+    config: Config,
+    strategies: Sequence[Strategy],
+    market: Market,
+    costs: Costs,
+    account: Account,
+    daily: np.ndarray[Any, np.dtype[np.float32]],
+    *,
+    family: str | None,
+    kind: Kind,
+) -> None:
+    """Append evaluations with their daily returns, of shape (n_strategies, n_days), to the ledger."""
+    from workbench.store import Store, Trial
+
+    register(config, market)
+    setting = {
+        "costs": asdict(costs),
+        "account": asdict(account),
+        "symbols": market.symbols,
+        "interval": market.interval,
+        "first": market.index[0].isoformat(),
+        "last": market.index[-1].isoformat(),
+        "finer": sorted(market.others),
+    }
+    digest = hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()
+    trials = [
+        Trial(
+            family=family or type(strategy).__name__,
+            strategy=type(strategy).__name__,
+            strategy_hash=strategy_hash(strategy),
+            params=strategy.params,
+            snapshot_id=identify(market),
+            costs_hash=digest,
+            kind=kind,
+            measures={},
+            first_day=day_ends(market.index)[0][0].date(),
+        )
+        for strategy in strategies
+    ]
+    with Store.open() as store:
+        store.add_trials(trials, returns=daily, run_id=os.environ.get("WORKBENCH_RUN_ID"))
