@@ -118,7 +118,7 @@ def record_trials(
     family: str | None,
     kind: Kind,
 ) -> None:
-    """Append evaluations with their daily returns, of shape (n_strategies, n_days), to the ledger."""
+    """Append evaluations with daily returns of shape (n_strategies, n_days) to the ledger."""
     from workbench.store import Store, Trial
 
     register(config, market)
