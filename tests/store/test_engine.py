@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tests.store.rows import add_snapshot, make_returns, make_trial, start_run, write_a_lot
 from workbench.core.errors import ConfigError, DataError
@@ -113,3 +114,26 @@ def test_store_in_memory_keeps_its_rows():
     with Store.open("sqlite://") as store:
         run_id = start_run(store)
         assert store.run(run_id).run_id == run_id
+
+
+def test_threads_that_open_a_fresh_file_at_once_all_succeed(tmp_path):
+    errors = []
+    for turn in range(25):
+        url, gate = f"sqlite:///{tmp_path / f'{turn}.db'}", threading.Barrier(4)
+
+        def connect(url=url, gate=gate):
+            engine = make_engine(url)
+            gate.wait()
+            try:
+                with engine.execution_options(**{WRITES: True}).begin() as connection:
+                    connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS t (x INTEGER)")
+            except OperationalError as error:
+                errors.append(error)
+            engine.dispose()
+
+        threads = [threading.Thread(target=connect) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert not errors

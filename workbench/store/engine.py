@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 WRITES: Final = "workbench_writes"
 """Execution option of a connection that will write: it takes SQLite's write lock at once."""
+
+WAL_PAUSE_S: Final = 0.02
 
 _LOCK_KEY: Final = 0x776F726B
 """The advisory lock by which writers of one PostgreSQL database queue up."""
@@ -101,6 +105,21 @@ def take_write_lock(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
 
 
+def _use_wal(connection: Any, *, timeout_s: float) -> None:
+    # A file keeps its mode. The switch itself does not wait for the busy timeout: where several
+    # processes open a fresh file at once, SQLite answers all but one that it is locked.
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(WAL_PAUSE_S)
+        else:
+            return
+
+
 def _sqlite(place: URL, busy_timeout_s: float) -> Engine:
     engine = create_engine(place, connect_args={"timeout": busy_timeout_s})
     busy_ms = int(busy_timeout_s * 1000)
@@ -111,11 +130,11 @@ def _sqlite(place: URL, busy_timeout_s: float) -> Engine:
         connection.isolation_level = None
         for pragma in (
             f"busy_timeout = {busy_ms}",
-            "journal_mode = WAL",
             "foreign_keys = ON",
             "recursive_triggers = ON",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
+        _use_wal(connection, timeout_s=busy_timeout_s)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
