@@ -83,7 +83,7 @@ class RunExplorer:
         title = widgets.HTML(
             '<div class="wb-head"><span class="wb-brand">WORKBENCH</span>'
             '<span class="wb-title">Run explorer</span>'
-            f'<span class="wb-quiet">{len(self.runs)} runs recorded</span></div>'
+            f'<span class="wb-quiet">{len(self.runs)} run{"s" * (len(self.runs) != 1)} recorded</span></div>'
         )
         body = widgets.HBox([left, right], layout={"grid_gap": "10px"})
         return widgets.VBox([title, body, HeartbeatWidget()], layout={"grid_gap": "10px"})
