@@ -1,6 +1,7 @@
 """Protects the thread that runs a job: nothing of the job's stays behind in it."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tornado.ioloop import IOLoop
@@ -8,16 +9,24 @@ from tornado.ioloop import IOLoop
 from workbench.jobs.kernels import own_loop
 
 
-def test_own_loop_when_left_leaves_the_thread_free_to_serve():
-    with own_loop():
-        loop = asyncio.get_event_loop_policy().get_event_loop()
+def in_a_thread(work):
+    """Run it where no other test has left a loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(timeout=30)
 
-    assert loop.is_closed()
-    fresh = IOLoop.current()
-    answer = fresh.run_sync(lambda: asyncio.sleep(0, result="served"))
-    fresh.close(all_fds=True)
-    asyncio.set_event_loop(None)
-    assert answer == "served"
+
+def test_own_loop_when_left_leaves_the_thread_free_to_serve():
+    def work():
+        with own_loop():
+            loop = asyncio.get_event_loop_policy().get_event_loop()
+        fresh = IOLoop(make_current=False)
+        with pytest.raises(RuntimeError):
+            asyncio.get_event_loop_policy().get_event_loop()
+        answer = fresh.run_sync(lambda: asyncio.sleep(0, result="served"))
+        fresh.close(all_fds=True)
+        return loop.is_closed(), answer
+
+    assert in_a_thread(work) == (True, "served")
 
 
 def test_own_loop_inside_a_running_loop_leaves_it_alone():
@@ -26,17 +35,17 @@ def test_own_loop_inside_a_running_loop_leaves_it_alone():
             pass
         return asyncio.get_running_loop().is_closed()
 
-    assert asyncio.run(inside()) is False
+    assert in_a_thread(lambda: asyncio.run(inside())) is False
 
 
 def test_own_loop_body_that_fails_is_cleaned_up_too():
     loops = []
 
-    def fail():
+    def work():
         with own_loop():
             loops.append(asyncio.get_event_loop_policy().get_event_loop())
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        fail()
+        in_a_thread(work)
     assert loops[0].is_closed()
