@@ -1,0 +1,240 @@
+"""The verdict: evidence held against a gate, criterion by criterion, and said in a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isnan
+from typing import Any, Literal, Self
+
+import pandas as pd
+
+from workbench.core.errors import DataError
+from workbench.evidence.gates import Criterion, Gate
+
+Status = Literal["pass", "fail", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one criterion; ``value`` is None where it could not be measured."""
+
+    name: str
+    measure: str
+    value: float | None
+    comparison: Literal["at_least", "at_most"]
+    threshold: float
+    is_required: bool
+    status: Status
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a strategy passes a gate, and why.
+
+    Attributes
+    ----------
+    strategy, strategy_hash : str
+        Whom it is about: this code with these parameters and no other.
+    gate, version, gate_digest : str, int, str
+        The gate it was held against.
+    is_passed : bool
+    grants : bool
+        Whether the gate's pass can become a permit.
+    is_synthetic : bool
+        Evidence from a synthetic market counts on a synthetic market only.
+    share : float
+        Share of the known criteria that hold.
+    sentence : str
+        Why, in plain words.
+    findings : tuple of Finding
+    measures : mapping of str to float, str or None
+        Everything that the gate was shown.
+    """
+
+    strategy: str
+    strategy_hash: str
+    gate: str
+    version: int
+    gate_digest: str
+    is_passed: bool
+    grants: bool
+    is_synthetic: bool
+    share: float
+    sentence: str
+    findings: tuple[Finding, ...]
+    measures: Mapping[str, Any]
+
+    @property
+    def word(self) -> str:
+        """``PASSED`` or ``REFUSED``."""
+        return "PASSED" if self.is_passed else "REFUSED"
+
+    @property
+    def confidence(self) -> Literal["high", "medium", "low"]:
+        """How many of the known criteria hold: four fifths are high, three fifths medium."""
+        return "high" if self.share >= 0.8 else "medium" if self.share >= 0.6 else "low"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each criterion: value, bound, status, and whether it decides."""
+        rows = [
+            {
+                "criterion": finding.name,
+                "value": finding.value,
+                "bound": f"{'≥' if finding.comparison == 'at_least' else '≤'} "
+                f"{finding.threshold:g}",
+                "status": finding.status,
+                "decides": finding.is_required,
+                "words": finding.sentence,
+            }
+            for finding in self.findings
+        ]
+        return pd.DataFrame(rows).set_index("criterion")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return it as JSON, with sorted keys."""
+        return json.dumps(self.to_dict(), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the verdict that ``to_dict`` gave."""
+        findings = tuple(Finding(**finding) for finding in values["findings"])
+        return cls(**{**values, "findings": findings})
+
+
+def judge(
+    measures: Mapping[str, Any],
+    gate: Gate,
+    *,
+    strategy: str,
+    strategy_hash: str,
+    is_synthetic: bool,
+) -> Verdict:
+    """Hold measures against a gate.
+
+    Parameters
+    ----------
+    measures : mapping of str to float, str or None
+        What was found, under the names that the gate's criteria use. A measure that is absent, None
+        or NaN is unknown: a required criterion that is unknown does not hold.
+    gate : Gate
+    strategy, strategy_hash : str
+    is_synthetic : bool
+        Whether the market was made, not traded.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    DataError
+        If a measure that is compared is not a number, or none of the criteria is known.
+    """
+    known = {name: _plain(name, value) for name, value in measures.items()}
+    findings = tuple(_find(criterion, known) for criterion in gate.criteria)
+    decided = [finding for finding in findings if finding.status != "unknown"]
+    if not decided:
+        raise DataError(
+            f"None of the criteria of the gate {gate.name!r} could be measured.",
+            "Give at least one of the measures that it names.",
+        )
+    share = sum(finding.status == "pass" for finding in decided) / len(decided)
+    if gate.rule == "all":
+        refusals = [f for f in findings if f.is_required and f.status != "pass"]
+        is_passed = not refusals
+    else:
+        refusals = [f for f in decided if f.status == "fail"]
+        is_passed = share >= gate.pass_share
+    return Verdict(
+        strategy=strategy,
+        strategy_hash=strategy_hash,
+        gate=gate.name,
+        version=gate.version,
+        gate_digest=gate.digest,
+        is_passed=is_passed,
+        grants=gate.grants,
+        is_synthetic=is_synthetic,
+        share=share,
+        sentence=_sentence(gate, findings, refusals, is_passed=is_passed, share=share),
+        findings=findings,
+        measures=known,
+    )
+
+
+def _plain(name: str, value: Any) -> float | str | None:
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The measure {name} is {type(value).__name__}, not a number.",
+            "Give plain numbers, words or None.",
+        ) from error
+    return None if isnan(number) else number
+
+
+def _find(criterion: Criterion, measures: Mapping[str, float | str | None]) -> Finding:
+    value = measures.get(criterion.measure)
+    if isinstance(value, str):
+        raise DataError(
+            f"The measure {criterion.measure} is the word {value!r}.", "Give it as a number."
+        )
+    if value is None:
+        status: Status = "unknown"
+        words = criterion.unknown or f"{criterion.name}: it could not be measured."
+    elif criterion.holds(value):
+        status, words = "pass", criterion.passes
+    else:
+        status, words = "fail", criterion.fails
+    return Finding(
+        name=criterion.name,
+        measure=criterion.measure,
+        value=value,
+        comparison=criterion.comparison,
+        threshold=criterion.threshold,
+        is_required=criterion.is_required,
+        status=status,
+        sentence=_fill(words, measures) or _default(criterion, value),
+    )
+
+
+def _default(criterion: Criterion, value: float | None) -> str:
+    word = "at least" if criterion.comparison == "at_least" else "at most"
+    shown = "unknown" if value is None else f"{value:.4g}"
+    name = criterion.name[0].upper() + criterion.name[1:]
+    return f"{name} is {shown}; {word} {criterion.threshold:g} is asked for."
+
+
+def _fill(words: str, measures: Mapping[str, float | str | None]) -> str:
+    try:
+        return words.format_map({k: float("nan") if v is None else v for k, v in measures.items()})
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"The sentence {words!r} asks for a measure that is not there: {error}.",
+            "Give that measure, or correct the gate's file.",
+        ) from error
+
+
+def _sentence(
+    gate: Gate,
+    findings: tuple[Finding, ...],
+    refusals: list[Finding],
+    *,
+    is_passed: bool,
+    share: float,
+) -> str:
+    if gate.rule == "share":
+        return f"{share:.0%} of the criteria hold; {gate.pass_share:.0%} are asked for."
+    if not is_passed:
+        return refusals[0].sentence
+    luck = next((f for f in findings if f.is_required and f.measure == "max_statistic_p"), None)
+    return luck.sentence if luck else "Every required criterion holds."
