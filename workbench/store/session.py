@@ -20,9 +20,16 @@ from workbench.core.config import load_config
 from workbench.core.errors import ConfigError, DataError
 from workbench.store import ledger
 from workbench.store.canonical import plain, utc
-from workbench.store.engine import WRITES, configured_engine, make_engine, take_write_lock
+from workbench.store.engine import (
+    WRITES,
+    configured_engine,
+    is_fresh_file,
+    make_engine,
+    take_write_lock,
+)
+from workbench.store.fork import copy_rows
 from workbench.store.records import ChainCheck, Run, Snapshot, Trial
-from workbench.store.schema import require_current, shown_url
+from workbench.store.schema import read_revision, require_current, shown_url, upgrade
 from workbench.store.tables import Base, EventRow, RunRow, SnapshotRow, TrialRow
 
 if TYPE_CHECKING:
@@ -66,6 +73,27 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def fork(self, url: str, *, until: datetime) -> None:
+        """Make a new store that holds what was on record here before a moment.
+
+        Raises
+        ------
+        ConfigError
+            If there is something at the address already.
+        """
+        target = make_engine(url)
+        try:
+            if not is_fresh_file(target) and read_revision(target) is not None:
+                raise ConfigError(
+                    f"There is a store at {shown_url(target)} already.", "Fork to a new place."
+                )
+            upgrade(target)
+            writer = target.execution_options(**{WRITES: True})
+            with self._engine.connect() as source, writer.begin() as connection:
+                copy_rows(source, connection, until=utc(until))
+        finally:
+            target.dispose()
 
     def __enter__(self) -> Self:
         return self
