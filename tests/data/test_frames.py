@@ -45,7 +45,9 @@ def test_bar_start_becomes_known_at_in_microseconds(lake):
 
 
 def test_span_is_of_known_at_and_includes_both_ends(lake):
-    market = load(["AAAUSDT"], lake=lake, start=START + timedelta(hours=5), end=START + timedelta(hours=8))
+    market = load(
+        ["AAAUSDT"], lake=lake, start=START + timedelta(hours=5), end=START + timedelta(hours=8)
+    )
     assert [str(t)[11:13] for t in market.index] == ["05", "06", "07", "08"]
 
 
@@ -59,7 +61,10 @@ def test_symbols_are_aligned_on_their_union_and_missing_is_nan(lake):
 
 def test_funding_stands_in_the_bar_that_ends_at_its_stamp(lake):
     """BT-07: with the jitter of milliseconds that some venues write."""
-    times = [START + timedelta(hours=8, milliseconds=7), START + timedelta(hours=16, milliseconds=-3)]
+    times = [
+        START + timedelta(hours=8, milliseconds=7),
+        START + timedelta(hours=16, milliseconds=-3),
+    ]
     lake.write(Series("funding", "AAAUSDT"), stamps(times, "rate", [1e-4, 2e-4]))
     settled = load(["AAAUSDT"], lake=lake).funding_settled["AAAUSDT"].dropna()
     assert [t.hour for t in settled.index] == [8, 16]
@@ -79,7 +84,10 @@ def test_funding_of_a_day_is_summed_in_its_bar(tmp_path):
 
 def test_funding_in_a_gap_belongs_to_no_bar(tmp_path):
     lake = Lake(tmp_path)
-    lake.write(Series("kline", "AAAUSDT", "60"), pl.concat([bars(5), bars(5, first=START + timedelta(hours=20))]))
+    lake.write(
+        Series("kline", "AAAUSDT", "60"),
+        pl.concat([bars(5), bars(5, first=START + timedelta(hours=20))]),
+    )
     lake.write(Series("funding", "AAAUSDT"), stamps([START + timedelta(hours=8)], "rate", [1.0]))
     assert load(["AAAUSDT"], lake=lake).funding_settled.isna().all().all()
 
@@ -126,7 +134,9 @@ def test_series_that_failed_its_check_is_refused_until_accepted(lake):
     """DF-01: data pass quality before they are used."""
     series = Series("kline", "AAAUSDT", "60")
     bad = bars(72)
-    lake.write(series, bad.with_columns(high=pl.when(pl.int_range(72) == 9).then(1.0).otherwise("high")))
+    lake.write(
+        series, bad.with_columns(high=pl.when(pl.int_range(72) == 9).then(1.0).otherwise("high"))
+    )
     with pytest.raises(DataError, match="--accept inconsistent_bar"):
         load(["AAAUSDT"], lake=lake)
     check_series(lake, series, accept=["inconsistent_bar"])

@@ -11,7 +11,7 @@ from workbench.data import (
     restore_snapshot,
     verify_snapshot,
 )
-from workbench.data.snapshot import take_snapshot
+from workbench.data.snapshot import pin_snapshot, rebuild_lake, take_snapshot
 
 
 @pytest.fixture
@@ -79,3 +79,34 @@ def test_restore_of_a_damaged_export_writes_nothing(lake, snapshot, tmp_path):
     with pytest.raises(DataError, match="damaged"):
         restore_snapshot(other, tmp_path / "bad.tar")
     assert other.series() == []
+
+
+def test_pinned_snapshot_survives_a_lake_that_moves_on(lake, snapshot, tmp_path):
+    """Verification rests on it: the lake of then, whatever was pulled since."""
+    before = lake.read(SERIES)
+    pin_snapshot(lake, snapshot)
+    lake.write(SERIES, rows(50, 200, close=9.0))
+
+    then = rebuild_lake(lake, snapshot, tmp_path / "then")
+
+    assert then.read(SERIES).equals(before)
+    assert verify_snapshot(then, snapshot) == []
+
+
+def test_rebuilt_lake_can_be_written_without_touching_the_pinned(lake, snapshot, tmp_path):
+    pin_snapshot(lake, snapshot)
+    then = rebuild_lake(lake, snapshot, tmp_path / "then")
+    then.write(SERIES, rows(0, 1, close=9.0))
+
+    assert verify_snapshot(lake, snapshot) == []
+    assert verify_snapshot(rebuild_lake(lake, snapshot, tmp_path / "again"), snapshot) == []
+
+
+def test_rebuild_without_a_pin_says_what_is_gone(lake, snapshot, tmp_path):
+    lake.write(SERIES, rows(0, 1, close=9.0))
+    for call in (
+        lambda: rebuild_lake(lake, snapshot, tmp_path / "then"),
+        lambda: pin_snapshot(lake, snapshot),
+    ):
+        with pytest.raises(DataError, match="no longer what the snapshot holds"):
+            call()

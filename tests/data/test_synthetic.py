@@ -94,7 +94,8 @@ def test_bars_are_consistent_at_any_interval_and_length(interval, n_bars, seed):
     assert market.n_bars == n_bars
     for prefix in ("", "mark_"):
         o, h, low, c = (
-            getattr(market, f"{prefix}{name}").to_numpy() for name in ("open", "high", "low", "close")
+            getattr(market, f"{prefix}{name}").to_numpy()
+            for name in ("open", "high", "low", "close")
         )
         assert (h >= np.maximum(o, c) - 1e-9).all()
         assert (low <= np.minimum(o, c) + 1e-9).all()
@@ -129,7 +130,12 @@ def test_written_market_is_read_back_the_same(tmp_path):
 @pytest.mark.parametrize("bad", [{"symbols": []}, {"symbols": ["A", "A"]}, {"n_bars": 1}])
 def test_market_that_cannot_be_is_refused(bad):
     with pytest.raises(DataError, match="cannot be made"):
-        synthesise(**({"symbols": ["AUSDT"], "n_bars": 10, "start": datetime(2024, 1, 1, tzinfo=UTC)} | bad))
+        synthesise(
+            **(
+                {"symbols": ["AUSDT"], "n_bars": 10, "start": datetime(2024, 1, 1, tzinfo=UTC)}
+                | bad
+            )
+        )
 
 
 def test_real_market_is_not_written_as_synthetic(tmp_path):

@@ -13,7 +13,7 @@ import polars as pl
 from workbench.core.config import load_config
 from workbench.core.errors import DataError
 from workbench.core.records import interval_delta, to_moment
-from workbench.data.lake import COLUMNS, NO_INTERVAL, TIME, Lake, Series
+from workbench.data.lake import COLUMNS, TIME, Lake, Series
 from workbench.data.quality import Finding
 from workbench.data.status import check_series
 from workbench.exchange.client import OI_INTERVALS, BybitClient, Kline, Stamp

@@ -72,6 +72,10 @@ def load(
         first = market.index[0].to_pydatetime() - market.bar_length
         fine, more = _load(lake, symbols, finer, first, market.index[-1].to_pydatetime(), venue)
         others, paths = {finer: fine}, paths | more
+    rules = lake.instruments_file(venue=venue)
+    if rules.is_file():
+        # Ticks, lots and margin tiers decide fills: other rules are other data.
+        paths.add(rules)
     snapshot_id = take_snapshot(lake, paths).snapshot_id
     return replace(
         market, snapshot_id=snapshot_id, others=others, is_synthetic=venue == "synthetic"

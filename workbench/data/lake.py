@@ -146,17 +146,21 @@ class Lake:
         row = seen.row(0)
         return row[0], row[1], row[2]
 
+    def instruments_file(self, *, venue: str = "bybit") -> Path:
+        """Return the file of the instruments of a venue, whether it is there or not."""
+        return self.root / f"venue={venue}" / "instruments.json"
+
     def write_instruments(self, instruments: Sequence[Instrument], *, venue: str = "bybit") -> None:
         """Keep the instruments of a venue, replacing those of the same symbols."""
         known = self.read_instruments(venue=venue) | {i.symbol: i for i in instruments}
-        path = self.root / f"venue={venue}" / "instruments.json"
+        path = self.instruments_file(venue=venue)
         rows = [asdict(known[symbol]) for symbol in sorted(known)]
         with self._lock():
             write_whole(path, json.dumps(rows, default=str, indent=1).encode())
 
     def read_instruments(self, *, venue: str = "bybit") -> dict[str, Instrument]:
         """Return the instruments of a venue by symbol."""
-        path = self.root / f"venue={venue}" / "instruments.json"
+        path = self.instruments_file(venue=venue)
         if not path.is_file():
             return {}
         return {row["symbol"]: _instrument(row) for row in json.loads(path.read_bytes())}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ from typing import Final
 
 from workbench.core.errors import DataError
 from workbench.data.lake import Lake, write_whole
+from workbench.data.status import NAME as QUALITY
 
 FOLDER: Final = ".snapshots"
+PINNED: Final = ".pinned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,65 @@ def verify_snapshot(lake: Lake, snapshot: Snapshot) -> list[str]:
         if not (lake.root / name).is_file()
         or sha256((lake.root / name).read_bytes()).hexdigest() != digest
     ]
+
+
+def pin_snapshot(lake: Lake, snapshot: Snapshot) -> None:
+    """Keep the content of a snapshot's files, so that later pulls cannot take it away.
+
+    The lake replaces files and never writes into them, so a second link to each keeps the content
+    and costs no space until the lake moves on.
+
+    Raises
+    ------
+    DataError
+        If a file has changed since the snapshot was taken and was not pinned before.
+    """
+    for name, digest in snapshot.files:
+        place = lake.root / PINNED / digest
+        if place.is_file():
+            continue
+        if not (lake.root / name).is_file() or lake.digest(lake.root / name) != digest:
+            raise _gone(name)
+        _link(lake.root / name, place)
+
+
+def rebuild_lake(lake: Lake, snapshot: Snapshot, target: Path) -> Lake:
+    """Make a lake in a new folder that holds the files of a snapshot, as they were, and no other.
+
+    Raises
+    ------
+    DataError
+        If the content of a file is neither in the lake nor pinned.
+    """
+    for name, digest in snapshot.files:
+        pinned, current = lake.root / PINNED / digest, lake.root / name
+        source = pinned if pinned.is_file() else current
+        if not source.is_file() or sha256(source.read_bytes()).hexdigest() != digest:
+            raise _gone(name)
+        _link(source, target / name)
+        quality = current.with_name(QUALITY)
+        if quality.is_file() and not (target / name).with_name(QUALITY).exists():
+            # A copy: what is looked at again is written into it.
+            write_whole((target / name).with_name(QUALITY), quality.read_bytes())
+    return Lake(target)
+
+
+def _link(source: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, place)
+    except FileExistsError:
+        return
+    except OSError:
+        # Another file system has no links to this one.
+        shutil.copyfile(source, place)
+
+
+def _gone(name: str) -> DataError:
+    return DataError(
+        f"{name} is no longer what the snapshot holds.",
+        "Restore it from an export (`restore_snapshot`), or run again for a new snapshot.",
+    )
 
 
 def export_snapshot(lake: Lake, snapshot: Snapshot, path: Path) -> None:

@@ -80,10 +80,11 @@ class RunExplorer:
             ],
             layout={"width": "54%", "grid_gap": "10px"},
         )
+        count = "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
         title = widgets.HTML(
             '<div class="wb-head"><span class="wb-brand">WORKBENCH</span>'
             '<span class="wb-title">Run explorer</span>'
-            f'<span class="wb-quiet">{len(self.runs)} run{"s" * (len(self.runs) != 1)} recorded</span></div>'
+            f'<span class="wb-quiet">{count} recorded</span></div>'
         )
         body = widgets.HBox([left, right], layout={"grid_gap": "10px"})
         return widgets.VBox([title, body, HeartbeatWidget()], layout={"grid_gap": "10px"})
