@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
 
 _RESEARCH: Final = "Research"
+_EVIDENCE: Final = "Evidence"
 _HOUSE: Final = "House"
 
 COMMANDS: Final[dict[str, Command]] = {
@@ -31,6 +32,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "new": Command("strategies", "app", "Write a new strategy with its test.", _RESEARCH),
     "run": Command("runs", "run", "Run a notebook as a recorded job.", _RESEARCH),
     "runs": Command("runs", "app", "List, show and open recorded runs.", _RESEARCH),
+    "trials": Command("evidence", "trials", "List the trial ledger and check it.", _EVIDENCE),
+    "verify": Command("evidence", "verify", "Execute a sealed run again and compare.", _EVIDENCE),
     "lab": Command("panels", "lab", "Open the notebooks in JupyterLab.", _RESEARCH),
     "panels": Command("panels", "panels", "Serve the panels in the browser.", _RESEARCH),
     "config": Command("config", "app", "Show each setting and where it came from.", _HOUSE),

@@ -251,12 +251,15 @@ class _Watch:
 
 def _close_run(book: Store, run: str, target: Path, status: Status, error: str | None) -> JobResult:
     from workbench.jobs.page import write_page
+    from workbench.jobs.sealing import seal_run
 
     executed = open_notebook(target)
     measures = read_measures(executed)
     snapshot = _known_snapshot(book, measures)
     ended = datetime.now(UTC)
     html = target.with_suffix(".html")
+    if status == "done":
+        seal_run(executed, target, book.run(run), measures=measures, store=book, now=ended)
     write_page(executed, html, run=book.run(run), status=status, ended=ended, error=error)
     book.finish_run(
         run, status=status, ended=ended, error=error, measures=measures, snapshot_id=snapshot

@@ -69,7 +69,7 @@ def append_trials(
     batch = ReturnsRow(n_trials=len(fresh), n_days=kept.shape[1], returns=kept.tobytes())
     session.add(batch)
     session.flush()
-    number, previous = _end(session)
+    number, previous = read_end(session)
     rows = []
     for place, index in enumerate(fresh):
         number += 1
@@ -164,7 +164,8 @@ def _new_ones(session: Session, trials: Sequence[Trial]) -> list[int]:
     return fresh
 
 
-def _end(session: Session) -> tuple[int, str]:
+def read_end(session: Session) -> tuple[int, str]:
+    """Return the number and the hash of the last trial; 0 and ``START`` where there is none."""
     query = select(TrialRow.trial_id, TrialRow.row_hash).order_by(TrialRow.trial_id.desc())
     last = session.execute(query.limit(1)).first()
     return (0, START) if last is None else (last.trial_id, last.row_hash)

@@ -215,17 +215,24 @@ class Store:
                 session, trials, np.asarray(returns), run_id=run_id, now=self._clock.now()
             )
 
-    def trials(self, *, family: str | None = None) -> pd.DataFrame:
+    def trials(self, *, family: str | None = None, run_id: str | None = None) -> pd.DataFrame:
         """Return the ledger in its order, one row per trial; parameters and measures as dicts."""
         query = select(TrialRow).order_by(TrialRow.trial_id)
+        if family is not None:
+            query = query.where(TrialRow.family == family)
         return self._frame(
-            TrialRow, query if family is None else query.where(TrialRow.family == family)
+            TrialRow, query if run_id is None else query.where(TrialRow.run_id == run_id)
         )
 
     def trial_returns(self, trial_ids: Sequence[int]) -> NDArray[np.float32]:
         """Return daily returns, one row per trial, on the calendar of all of them (NaN outside)."""
         with Session(self._engine) as session:
             return ledger.read_returns(session, trial_ids)
+
+    def trial_head(self) -> tuple[int, str]:
+        """Return how many trials there are, and the hash of the last: a seal names both."""
+        with Session(self._engine) as session:
+            return ledger.read_end(session)
 
     def verify_trials(self) -> ChainCheck:
         """Recompute the whole chain; the answer names the first trial that is not as written."""
