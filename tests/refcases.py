@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tests.validation import adapters as validation
 from workbench.core import measures
 
 
@@ -99,6 +100,7 @@ ADAPTERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "drawdowns": lambda returns: {"episodes": episodes(returns)},
     "drawdowns_top5": lambda returns: {"top5": top_episodes(returns)},
     "trade_stats": trades,
+    **validation.ADAPTERS,
 }
 
 _WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -150,8 +152,20 @@ def _inputs(inputs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         place = folder / value
         opener = gzip.open if place.suffix == ".gz" else open
         with opener(place, "rt", encoding="utf-8") as file:
-            answer[key.removesuffix("_file")] = pd.read_csv(file)
+            first = file.readline()
+            file.seek(0)
+            # Some files begin with names, some with numbers.
+            header = None if _is_numbers(first) else 0
+            answer[key.removesuffix("_file")] = pd.read_csv(file, header=header)
     return answer
+
+
+def _is_numbers(line: str) -> bool:
+    try:
+        [float(word) for word in line.strip().split(",")]
+    except ValueError:
+        return False
+    return True
 
 
 def _compare(ours: Any, theirs: Any, tolerance: Any, key: str) -> float:
