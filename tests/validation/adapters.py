@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import TimeSeriesSplit
 
-from workbench.validation import deflation, overfit
+from workbench.validation import deflation, overfit, splits
 from workbench.validation.deflation import SharpeStats
 
 
@@ -72,6 +73,63 @@ def adjust(pvalues: list[float], method: str, alpha: float = 0.05) -> dict[str, 
     return {"adjusted": adjusted.tolist(), "n_rejected": int((adjusted <= alpha).sum())}
 
 
+def rows(parts: list[splits.Split]) -> list[dict[str, list[int]]]:
+    return [{"train": s.train.tolist(), "test": s.test.tolist()} for s in parts]
+
+
+def purged_kfold(
+    t0: list[float],
+    t1: list[float],
+    n_splits: int,
+    embargo: float = 0.0,
+    *,
+    closed: bool = True,
+) -> dict[str, Any]:
+    parts = splits.purged_kfold(t0, t1, n_splits=n_splits, embargo=embargo, is_closed=closed)
+    return {"splits": rows(parts)}
+
+
+def cpcv(
+    t0: list[float], t1: list[float], n_groups: int, k: int, embargo: float = 0.0
+) -> dict[str, Any]:
+    parts = splits.combinatorial_purged(t0, t1, n_groups=n_groups, n_test=k, embargo=embargo)
+    named = [{"groups": list(s.groups), **row} for s, row in zip(parts, rows(parts), strict=True)]
+    return {
+        "n_splits": len(parts), "n_paths": splits.n_paths(n_groups, k), "splits": named,
+    }  # fmt: skip
+
+
+def walk_forward(
+    n: int, train: int, test: int, step: int | None = None, gap: int = 0, *, anchored: bool = False
+) -> dict[str, Any]:
+    parts = splits.walk_forward(
+        n, train=train, test=test, step=step, purge=gap, is_anchored=anchored
+    )
+    ends = [
+        {
+            name: [int(part[0]), int(part[-1])]
+            for name, part in (("train", s.train), ("test", s.test))
+        }
+        for s in parts
+    ]
+    return {"splits": ends}
+
+
+def time_series_split(
+    n: int,
+    n_splits: int = 5,
+    max_train_size: int | None = None,
+    test_size: int | None = None,
+    gap: int = 0,
+) -> dict[str, Any]:
+    """scikit-learn's own, which is what users are told to use for it."""
+    splitter = TimeSeriesSplit(
+        n_splits, max_train_size=max_train_size, test_size=test_size, gap=gap
+    )
+    parts = splitter.split(np.zeros((n, 1)))
+    return {"splits": [{"train": a.tolist(), "test": b.tolist()} for a, b in parts]}
+
+
 ADAPTERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "psr": psr,
     "psr_from_returns": psr_from_returns,
@@ -104,5 +162,17 @@ ADAPTERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "lo_iid_se": lambda sr, n: {"se": deflation.sharpe_error_iid(sr, n)},
     "indep_trials": lambda m, rho: {"n": deflation.independent_trials(m, correlation=rho)},
     "cscv": cscv,
+    "purged_kfold": purged_kfold,
+    "cpcv": cpcv,
+    "cpcv_counts": lambda n_groups, k: {
+        "n_splits": len(splits.choices(n_groups, k)),
+        "n_paths": splits.n_paths(n_groups, k),
+    },
+    "cpcv_paths": lambda n_groups, k: {
+        "combos": [list(chosen) for chosen in splits.choices(n_groups, k)],
+        "paths": splits.paths(n_groups, k).tolist(),
+    },
+    "walk_forward": walk_forward,
+    "time_series_split": time_series_split,
     "adjust": adjust,
 }
