@@ -200,9 +200,7 @@ class PurgedKFold:
                 f"{int(ends.isna().sum())} rows have no end of their label.",
                 "Give `ends` for every moment of X's index.",
             )
-        for part in purged_kfold(
-            X.index, ends, n_splits=self.n_splits, embargo=self.embargo
-        ):
+        for part in purged_kfold(X.index, ends, n_splits=self.n_splits, embargo=self.embargo):
             yield part.train, part.test
 
 
