@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from workbench.core.errors import DataError
 from workbench.evidence.gates import load_gate
-from workbench.validation.verdict import Verdict, judge
+from workbench.evidence.verdicts import Verdict
+from workbench.validation.verdict import judge
 
 GOOD = {
     "leaks": 0, "probes": 24, "leak": "", "max_statistic_p": 0.01, "trials": 120, "oos_loss": 0.1,

@@ -2,111 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from math import isnan
-from typing import Any, Literal, Self
-
-import pandas as pd
+from typing import Any
 
 from workbench.core.errors import DataError
 from workbench.evidence.gates import Criterion, Gate
-
-Status = Literal["pass", "fail", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What became of one criterion; ``value`` is None where it could not be measured."""
-
-    name: str
-    measure: str
-    value: float | None
-    comparison: Literal["at_least", "at_most"]
-    threshold: float
-    is_required: bool
-    status: Status
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a strategy passes a gate, and why.
-
-    Attributes
-    ----------
-    strategy, strategy_hash : str
-        Whom it is about: this code with these parameters and no other.
-    gate, version, gate_digest : str, int, str
-        The gate it was held against.
-    is_passed : bool
-    grants : bool
-        Whether the gate's pass can become a permit.
-    is_synthetic : bool
-        Evidence from a synthetic market counts on a synthetic market only.
-    share : float
-        Share of the known criteria that hold.
-    sentence : str
-        Why, in plain words.
-    findings : tuple of Finding
-    measures : mapping of str to float, str or None
-        Everything that the gate was shown.
-    """
-
-    strategy: str
-    strategy_hash: str
-    gate: str
-    version: int
-    gate_digest: str
-    is_passed: bool
-    grants: bool
-    is_synthetic: bool
-    share: float
-    sentence: str
-    findings: tuple[Finding, ...]
-    measures: Mapping[str, Any]
-
-    @property
-    def word(self) -> str:
-        """``PASSED`` or ``REFUSED``."""
-        return "PASSED" if self.is_passed else "REFUSED"
-
-    @property
-    def confidence(self) -> Literal["high", "medium", "low"]:
-        """How many of the known criteria hold: four fifths are high, three fifths medium."""
-        return "high" if self.share >= 0.8 else "medium" if self.share >= 0.6 else "low"
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """A row for each criterion: value, bound, status, and whether it decides."""
-        rows = [
-            {
-                "criterion": finding.name,
-                "value": finding.value,
-                "bound": f"{'≥' if finding.comparison == 'at_least' else '≤'} "
-                f"{finding.threshold:g}",
-                "status": finding.status,
-                "decides": finding.is_required,
-                "words": finding.sentence,
-            }
-            for finding in self.findings
-        ]
-        return pd.DataFrame(rows).set_index("criterion")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return asdict(self)
-
-    def to_json(self) -> str:
-        """Return it as JSON, with sorted keys."""
-        return json.dumps(self.to_dict(), sort_keys=True, allow_nan=False)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the verdict that ``to_dict`` gave."""
-        findings = tuple(Finding(**finding) for finding in values["findings"])
-        return cls(**{**values, "findings": findings})
+from workbench.evidence.verdicts import Finding, Status, Verdict
 
 
 def judge(
