@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "lab": Command("panels", "lab", "Open the notebooks in JupyterLab.", _RESEARCH),
     "panels": Command("panels", "panels", "Serve the panels in the browser.", _RESEARCH),
     "config": Command("config", "app", "Show each setting and where it came from.", _HOUSE),
+    "keys": Command("keys", "app", "Keep exchange keys and the signing key.", _HOUSE),
     "db": Command("db", "app", "Upgrade the store, or show how far it is.", _HOUSE),
     "doctor": Command("doctor", "doctor", "Check that everything needed is in order.", _HOUSE),
 }

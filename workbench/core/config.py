@@ -214,6 +214,11 @@ class Config(BaseSettings):
         """Where executed notebooks and their reports are."""
         return self.data_dir / "runs"
 
+    @property
+    def vault_path(self) -> Path:
+        """Where the encrypted secrets are."""
+        return self.data_dir / "vault.json"
+
 
 def load_config(
     *, profile: str | None = None, overrides: Mapping[str, object] | None = None

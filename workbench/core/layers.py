@@ -21,9 +21,12 @@ ARGUMENT: Final = "argument"
 FILE: Final = "workbench.toml"
 PREFIX: Final = "WORKBENCH_"
 OTHERS: Final = frozenset(
-    {"WORKBENCH_SHARED_DATA", "WORKBENCH_REQUIRE_SHARED_DATA", "WORKBENCH_RUN_ID"}
+    {
+        *("WORKBENCH_SHARED_DATA", "WORKBENCH_REQUIRE_SHARED_DATA", "WORKBENCH_RUN_ID"),
+        *("WORKBENCH_VAULT_PASSPHRASE", "WORKBENCH_VAULT_PASSPHRASE_FILE"),
+    }
 )
-"""Variables of this prefix that are not settings: two of the tests, one of a notebook's job."""
+"""Variables that are not settings: two of the tests, one of a job, two that open the vault."""
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from workbench.core.config import load_config
 from workbench.core.errors import DataError, JobError
+from workbench.core.vault import PASSPHRASES
 from workbench.jobs.metrics import SNAPSHOT, read_measures
 from workbench.jobs.origin import find_origin, hash_notebook
 from workbench.jobs.parameters import Parameter, bind_parameters, read_parameters
@@ -113,7 +114,9 @@ def run_notebook(
         started = datetime.now(UTC)
         run = _open_run(book, path, notebook, _all_params(known, bound), started, runs_dir)
         target = Path(book.run(run).path)
-        env = {"WORKBENCH_RUN_ID": run, "PLOTLY_RENDERER": RENDERER}
+        # A notebook that prints its environment must not print what opens the vault.
+        env = {**dict.fromkeys(PASSPHRASES, ""), "WORKBENCH_RUN_ID": run}
+        env["PLOTLY_RENDERER"] = RENDERER
         if book.url != config.store.url and "***" not in book.url:
             env["WORKBENCH_STORE__URL"] = book.url
         leash = Leash(env)
