@@ -7,7 +7,7 @@ import pytest
 from tests.loopback.fixtures import NOW
 from workbench.core.errors import DataError, ExchangeError
 from workbench.data import Lake, Series, load, pull
-from workbench.data.download import SEALED
+from workbench.data.seal import SEALED
 from workbench.exchange import BybitClient
 from workbench.store import Store
 

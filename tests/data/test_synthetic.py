@@ -143,3 +143,16 @@ def test_real_market_is_not_written_as_synthetic(tmp_path):
 
     with pytest.raises(DataError, match="not synthetic"):
         write_market(random_market(1), Lake(tmp_path))
+
+
+def test_planted_trend_is_what_was_asked_for():
+    """The drift that is added has the size and the memory that the model states."""
+    model = Model(trend=0.1, trend_hours=100)
+    common = {"n_bars": 200_000, "seed": 5}
+    plain = synthesise(["BTCUSDT"], **common)
+    planted = synthesise(["BTCUSDT"], model=model, **common)
+
+    added = np.log(planted.close / plain.close)["BTCUSDT"].diff().dropna()
+    noise = np.log(plain.close)["BTCUSDT"].diff().dropna()
+    assert added.std() / noise.std() == pytest.approx(0.1, rel=0.15)
+    assert added.autocorr(100) == pytest.approx(np.exp(-1), abs=0.06)

@@ -78,7 +78,7 @@ def import_(
     ] = False,
 ) -> None:
     """Import candles, funding or open interest; say what was guessed and what was left out."""
-    from workbench.data import import_file
+    from workbench.data import import_file, seal_import
 
     moment = None if as_of is None else as_of.replace(tzinfo=UTC)
     for path in paths:
@@ -86,6 +86,7 @@ def import_(
             path, lake=load_config().lake_dir, kind=kind, symbol=symbol, interval=interval,
             venue=venue, as_of=moment, survivors_only=survivors_only,
         )  # fmt: skip
+        seal_import(report)
         out.print(Text(f"{path.name}: {'; '.join(report.guesses)}"))
         if report.ignored:
             out.print(Text(f"columns not used: {', '.join(report.ignored)}", style="dim"))

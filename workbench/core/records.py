@@ -163,8 +163,9 @@ class Market:
         Hash of the data behind the market.
     others : mapping of interval to Market
         The same symbols at coarser or finer intervals, each indexed by its own ``known_at``.
-    is_synthetic, is_survivors, mark_is_last : bool
-        Watermarks that every result made from the market carries.
+    is_synthetic, is_planted, is_survivors, mark_is_last : bool
+        Watermarks that every result made from the market carries; ``is_planted`` says that a
+        synthetic market holds an effect that somebody put there.
     """
 
     open: pd.DataFrame
@@ -186,6 +187,7 @@ class Market:
     snapshot_id: str
     others: Mapping[str, Market] = field(default_factory=dict)
     is_synthetic: bool = False
+    is_planted: bool = False
     is_survivors: bool = False
     mark_is_last: bool = False
 
@@ -199,6 +201,7 @@ class Market:
         snapshot_id: str = "",
         others: Mapping[str, Market] | None = None,
         is_synthetic: bool = False,
+        is_planted: bool = False,
         is_survivors: bool = False,
     ) -> Market:
         """Build a market from the frames there are, checking index and shape.
@@ -249,6 +252,7 @@ class Market:
             snapshot_id=snapshot_id,
             others=dict(others or {}),
             is_synthetic=is_synthetic,
+            is_planted=is_planted,
             is_survivors=is_survivors,
             mark_is_last=mark_is_last,
         )
@@ -281,7 +285,11 @@ class Market:
     @property
     def watermark(self) -> str:
         """What every title made from this market must carry; empty for plain real data."""
-        marks = [("SYNTHETIC", self.is_synthetic), ("SURVIVORS ONLY", self.is_survivors)]
+        marks = [
+            ("SYNTHETIC", self.is_synthetic),
+            ("PLANTED EFFECT", self.is_planted),
+            ("SURVIVORS ONLY", self.is_survivors),
+        ]
         return " · ".join(text for text, is_on in marks if is_on)
 
     def until(self, moment: str | datetime | pd.Timestamp, *, bars: int | None = None) -> Market:
@@ -345,6 +353,7 @@ class Market:
             instruments=self.instruments,
             snapshot_id=self.snapshot_id,
             is_synthetic=self.is_synthetic,
+            is_planted=self.is_planted,
             is_survivors=self.is_survivors,
         )
         return replace(coarse, mark_is_last=self.mark_is_last)

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "importer": ["ImportReport", "import_file"],
         "lake": ["Lake", "Series"],
         "quality": ["Finding", "check"],
+        "seal": ["seal_end", "seal_import"],
         "snapshot": [
             "export_snapshot",
             "find_snapshot",

@@ -15,14 +15,12 @@ from workbench.core.errors import DataError
 from workbench.core.records import interval_delta, to_moment
 from workbench.data.lake import COLUMNS, TIME, Lake, Series
 from workbench.data.quality import Finding
+from workbench.data.seal import SEALED, seal_end
 from workbench.data.status import check_series
 from workbench.exchange.client import OI_INTERVALS, BybitClient, Kline, Stamp
-from workbench.store import Store
 
 KINDS: Final = ("kline", "mark", "premium", "funding", "open_interest")
 IN_BARS: Final = ("kline", "mark", "premium")
-SEALED: Final = timedelta(days=182)
-"""How much of the end of the data the first pull seals: about six months."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being fetched and the share of it that is done."""
@@ -110,7 +108,7 @@ def pull(
             new_rows[series] = _fill(client, lake, series, holes, now=now, progress=progress)
             if lake.files(series):
                 findings += check_series(lake, series)
-    _seal(now)
+    seal_end(now - SEALED, reason="first pull")
     return PullReport(new_rows, tuple(findings), last)
 
 
@@ -192,11 +190,3 @@ def _share(frame: pl.DataFrame, low: datetime, high: datetime) -> float:
     newest = frame["time"].max()
     assert isinstance(newest, datetime)  # noqa: S101 - of a datetime column
     return min(1.0, max(0.0, (newest - low) / (high - low)))
-
-
-def _seal(now: datetime) -> None:
-    with Store.open() as store:
-        if store.events(kind="seal", limit=1).empty:
-            until = now - SEALED
-            detail = {"until": until.isoformat(), "reason": "first pull"}
-            store.add_event("seal", actor="data", detail=detail)

@@ -51,6 +51,10 @@ class Model:
         Chances per hour to change regime; ``wild`` is the volatility multiple while wild.
     jumps_a_year, jump_size : float
         Common jumps per year and the standard deviation of a jump's log return.
+    trend, trend_hours : float
+        A planted effect, none by default: each symbol has a hidden drift that reverts to zero
+        within so many hours; ``trend`` is its standard deviation per hour over the volatility of
+        an hour. Who knew its sign would have an annual Sharpe ratio of about 75 times it.
     """
 
     volatility: float = 0.55
@@ -67,6 +71,8 @@ class Model:
     premium_hours: float = 12.0
     premium_scale: float = 3e-4
     funding_interval_min: int = 480
+    trend: float = 0.0
+    trend_hours: float = 240.0
 
 
 PRICES: Final = {
@@ -146,6 +152,7 @@ def synthesise(
         instruments={symbol: _instrument(symbol, model) for symbol in symbols},
         snapshot_id=sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
         is_synthetic=True,
+        is_planted=model.trend != 0,
     )
 
 
@@ -221,6 +228,10 @@ def _symbol(symbol: str, path: _Path, index: pd.DatetimeIndex, *, seed: int) -> 
     mixed = np.sqrt(model.common) * path.factor + np.sqrt(1 - model.common) * own
     volatility = scale * path.regime
     returns = volatility * mixed + path.jumps + model.drift * hours / 8760
+    if model.trend:
+        # A stream of its own: the draws of the market without the effect stay as they are.
+        hidden = _trend(np.random.default_rng([seed, VERSION, name, 1]), n, hours, model)
+        returns = returns + model.trend * scale * np.sqrt(hours) * hidden
     first = PRICES.get(symbol, float(np.exp(rng.uniform(np.log(0.05), np.log(50.0)))))
     close = first * np.exp(np.cumsum(returns))
     opened = np.concatenate([[first], close[:-1]])
@@ -253,6 +264,16 @@ def _symbol(symbol: str, path: _Path, index: pd.DatetimeIndex, *, seed: int) -> 
         "funding_predicted": predicted,
         "open_interest": 2e8 / first * interest,
     }
+
+
+def _trend(rng: np.random.Generator, n: int, hours: float, model: Model) -> Floats:
+    # An autoregression of unit variance.
+    keep = float(np.exp(-hours / model.trend_hours))
+    news = rng.standard_normal(n) * np.sqrt(1.0 - keep * keep)
+    level, walk = float(rng.standard_normal()), news.tolist()
+    for i, step in enumerate(walk):
+        level = walk[i] = keep * level + step
+    return np.asarray(walk)
 
 
 def _extremes(

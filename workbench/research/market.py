@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from workbench.core.config import Config, load_config
 from workbench.core.errors import DataError
-from workbench.core.records import FIELDS, Market, to_moment
+from workbench.core.records import FIELDS, YEAR, Market, to_moment
 
 Moment = str | datetime | pd.Timestamp | None
+
+HELD_BACK: Final = timedelta(days=182)
+"""How much of a synthetic market follows its end unseen, as the sealed end of real data does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    symbols: tuple[str, ...]
+    interval: str
+    finer: str | None
+    venue: str
+    start: datetime | None
+    end: datetime | None
+    seed: int
+    effect: float
+
+
+_origins: dict[str, _Origin] = {}
 
 
 def load(
@@ -26,6 +46,7 @@ def load(
     source: str | Path = "lake",
     finer: str | None = None,
     seed: int = 0,
+    effect: float = 0.0,
 ) -> Market:
     """Load a market for research, up to the sealed end of the data.
 
@@ -44,11 +65,15 @@ def load(
         A finer interval to load beside it, which decides the order of touches inside a bar.
     seed : int, default=0
         Of the synthetic market.
+    effect : float, default=0.0
+        Size of a trend that is planted in the synthetic market (``data.synthetic.Model.trend``), to
+        see what a true edge looks like; every title says so.
 
     Returns
     -------
     Market
-        Its snapshot is registered in the store. Rows after the sealed date are cut off.
+        Its snapshot is registered in the store. Rows after the sealed date are cut off; a synthetic
+        market goes on for half a year after its end, which is sealed as well.
 
     Raises
     ------
@@ -59,21 +84,90 @@ def load(
 
     config = load_config()
     first, last = _moment(start), _moment(end)
-    if str(source) == "synthetic":
-        market: Market = data.synthesise(
-            symbols, interval=interval, start=first or _year_before(last), end=last, seed=seed
-        )
+    venue = "synthetic" if str(source) == "synthetic" else "bybit"
+    if venue == "synthetic":
+        first = first or _year_before(last)
+        last = last or first + YEAR
     else:
-        venue = "bybit"
+        if effect:
+            raise DataError(
+                "An effect can be planted in a synthetic market only.",
+                "Leave out the effect, or load source='synthetic'.",
+            )
         if str(source) != "lake":
-            venue = data.import_file(Path(source), lake=config.lake_dir).venues[0]
-        last = _sealed(config, last)
-        market = data.load(
-            symbols, interval=interval, start=first, end=last, finer=finer, venue=venue,
-            lake=config.lake_dir,
-        )  # fmt: skip
+            report = data.import_file(Path(source), lake=config.lake_dir)
+            data.seal_import(report)
+            venue = report.venues[0]
+        last = _sealed(last)
+        if first and last and first >= last:
+            raise DataError(
+                f"What comes after {last:%Y-%m-%d %H:%M} UTC is sealed, and {first:%Y-%m-%d} does.",
+                "Begin earlier, pull older data, or move the seal on the record: "
+                "research.unseal(date, reason=...).",
+            )
+    origin = _Origin(tuple(symbols), interval, finer, venue, first, last, seed, effect)
+    market = _read(config, origin, first, last)
+    _origins[identify(market)] = origin
     register(config, market)
     return market
+
+
+def load_sealed(market: Market, *, bars: int) -> Market | None:
+    """Return what follows the sealed date of a market that ``load`` gave, for one look on record.
+
+    Parameters
+    ----------
+    market : Market
+    bars : int
+        How many bars before the sealed date come along, for a strategy to start from.
+
+    Returns
+    -------
+    Market or None
+        None where nothing follows, or the market was not loaded by ``load``. The caller records
+        the look (``workbench.research.validate`` does): whoever looks twice has the better of two.
+    """
+    config, origin = load_config(), _origins.get(identify(market))
+    until = None if origin is None else sealed_date(market)
+    if origin is None or until is None:
+        return None
+    try:
+        after = _read(config, origin, until - bars * market.bar_length, None)
+    except DataError:
+        # Nothing of these symbols lies there; what was loaded before does.
+        return None
+    seen = int(after.index.searchsorted(pd.Timestamp(until), side="right"))
+    if seen == after.n_bars:
+        return None
+    after = after.between(after.index[max(seen - bars, 0)], None)
+    register(config, after)
+    return after
+
+
+def sealed_date(market: Market) -> datetime | None:
+    """Return the moment after which nothing of a market may be looked at; None where none is."""
+    origin = _origins.get(identify(market))
+    if origin is None:
+        return None
+    return origin.end if origin.venue == "synthetic" else _sealed(None)
+
+
+def _read(config: Config, origin: _Origin, first: datetime | None, last: datetime | None) -> Market:
+    from workbench import data
+    from workbench.data.synthetic import Model
+
+    if origin.venue != "synthetic":
+        market: Market = data.load(
+            origin.symbols, interval=origin.interval, start=first, end=last, finer=origin.finer,
+            venue=origin.venue, lake=config.lake_dir,
+        )  # fmt: skip
+        return market
+    assert origin.start is not None and origin.end is not None  # noqa: S101, PT018 - load sets both
+    made: Market = data.synthesise(
+        origin.symbols, interval=origin.interval, start=origin.start,
+        end=origin.end + HELD_BACK, seed=origin.seed, model=Model(trend=origin.effect),
+    )  # fmt: skip
+    return made.between(first, last)
 
 
 def identify(market: Market) -> str:
@@ -108,7 +202,7 @@ def _year_before(end: datetime | None) -> datetime:
     return end - pd.Timedelta(days=365)
 
 
-def _sealed(config: Config, end: datetime | None) -> datetime | None:
+def _sealed(end: datetime | None) -> datetime | None:
     from workbench.store import Store
 
     with Store.open() as store:
