@@ -42,7 +42,10 @@ def test_load_gate_classic_holds_the_listed_numbers():
 
 
 def test_load_gate_only_conjunctions_grant():
-    assert [name for name in list_gates() if load_gate(name).grants] == ["default"]
+    granting = [name for name in list_gates() if load_gate(name).grants]
+
+    assert granting == ["candidate", "classic-candidate", "classic-paper", "default", "paper"]
+    assert {load_gate(name).rule for name in granting} == {"all"}
 
 
 def test_gate_digest_changes_with_a_threshold():
@@ -59,8 +62,11 @@ def test_criterion_holds_on_its_threshold_and_beyond(value, threshold):
     least = Criterion(comparison="at_least", **row)
     most = Criterion(comparison="at_most", **row)
 
+    above = Criterion(comparison="above", **row)
+
     assert least.holds(threshold)
     assert most.holds(threshold)
+    assert above.holds(value) == (value > threshold)
     assert least.holds(value) == (value >= threshold)
     assert most.holds(value) == (value <= threshold)
 
@@ -80,6 +86,7 @@ def test_load_gate_own_file_loads(tmp_path):
     [
         ({"rule": "majority"}, "rule"),
         ({"rule": "share"}, "grant"),
+        ({"rule": "known"}, "grant"),
         ({"version": 0}, "version"),
         ({"criteria": []}, "criteria"),
         ({"colour": "red"}, "colour"),

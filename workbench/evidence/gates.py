@@ -14,6 +14,10 @@ from workbench.core.errors import ConfigError
 
 PLACE: Final = files("workbench.evidence") / "criteria"
 
+Comparison = Literal["at_least", "at_most", "above"]
+SIGNS: Final = {"at_least": "≥", "at_most": "≤", "above": ">"}
+WORDS: Final = {"at_least": "at least", "at_most": "at most", "above": "more than"}
+
 
 class Criterion(BaseModel):
     """One comparison of a gate.
@@ -26,7 +30,7 @@ class Criterion(BaseModel):
 
     name: str = Field(min_length=1)
     measure: str = Field(min_length=1)
-    comparison: Literal["at_least", "at_most"]
+    comparison: Comparison
     threshold: float
     is_required: bool
     passes: str = ""
@@ -34,23 +38,25 @@ class Criterion(BaseModel):
     unknown: str = ""
 
     def holds(self, value: float) -> bool:
-        """Return whether a value is on the right side of the threshold, the threshold included."""
+        """Return whether a value is on the right side; only ``above`` leaves the threshold out."""
+        if self.comparison == "above":
+            return value > self.threshold
         return value >= self.threshold if self.comparison == "at_least" else value <= self.threshold
 
 
 class Gate(BaseModel):
-    """A named, versioned set of criteria.
+    """A named, versioned set of criteria; those that are not required are shown and decide nothing.
 
-    By the rule ``all`` every required criterion must hold and what is unknown does not; by
-    ``share`` that share of the known criteria must hold. ``grants`` says whether a pass can become
-    a permit.
+    By the rule ``all`` every required criterion must hold, and what is unknown does not; by
+    ``known`` every required one that is known must; by ``share`` that share of those. ``grants``
+    says whether a pass can become a permit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
     version: int = Field(ge=1)
-    rule: Literal["all", "share"]
+    rule: Literal["all", "known", "share"]
     pass_share: float = Field(default=1.0, gt=0, le=1)
     grants: bool
     criteria: tuple[Criterion, ...] = Field(min_length=1)
@@ -60,10 +66,10 @@ class Gate(BaseModel):
         names = [criterion.name for criterion in self.criteria]
         if len(set(names)) < len(names):
             raise ValueError("two criteria have the same name")
-        if self.rule == "all" and not any(c.is_required for c in self.criteria):
+        if not any(c.is_required for c in self.criteria):
             raise ValueError("no criterion is required, so everything would pass")
-        if self.rule == "share" and self.grants:
-            raise ValueError("a vote cannot grant a permit: use the rule 'all'")
+        if self.rule != "all" and self.grants:
+            raise ValueError("only the rule 'all' can grant a permit")
         return self
 
     @property

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import pandas as pd
 
 from workbench.core.errors import EvidenceError
+from workbench.evidence.card import verdict_card
+from workbench.evidence.gates import SIGNS, Comparison
 from workbench.store.canonical import canonical_json, plain
 
 if TYPE_CHECKING:
@@ -30,11 +32,16 @@ class Finding:
     name: str
     measure: str
     value: float | None
-    comparison: Literal["at_least", "at_most"]
+    comparison: Comparison
     threshold: float
     is_required: bool
     status: Status
     sentence: str
+
+    @property
+    def bound(self) -> str:
+        """The threshold with its sign, as a table shows it."""
+        return f"{SIGNS[self.comparison]} {self.threshold:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Verdict:
     is_synthetic : bool
         Evidence from a synthetic market counts on a synthetic market only.
     share : float
-        Share of the known criteria that hold.
+        Share of the known criteria that hold; with a vote, of those that vote.
     sentence : str
         Why, in plain words.
     findings : tuple of Finding
@@ -91,8 +98,7 @@ class Verdict:
             {
                 "criterion": finding.name,
                 "value": finding.value,
-                "bound": f"{'≥' if finding.comparison == 'at_least' else '≤'} "
-                f"{finding.threshold:g}",
+                "bound": finding.bound,
                 "status": finding.status,
                 "decides": finding.is_required,
                 "words": finding.sentence,
@@ -100,6 +106,9 @@ class Verdict:
             for finding in self.findings
         ]
         return pd.DataFrame(rows).set_index("criterion")
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
