@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import TimeSeriesSplit
+from sklearn.model_selection import KFold, TimeSeriesSplit
+from sklearn.tree import DecisionTreeClassifier
 
-from workbench.validation import deflation, overfit, splits
+from workbench.validation import deflation, montecarlo, overfit, permute, resample, splits
 from workbench.validation.deflation import SharpeStats
 
 
@@ -130,6 +131,83 @@ def time_series_split(
     return {"splits": [{"train": a.tolist(), "test": b.tolist()} for a, b in parts]}
 
 
+def spa_exact(
+    loss_diff: list[list[float]], scheme: str, block: int = 1, *, studentize: bool = False
+) -> dict[str, Any]:
+    answer, omega2, count = resample.superior_ability_exact(
+        np.array(loss_diff), block=block, scheme=scheme, is_studentised=studentize
+    )
+    return {
+        "stat": answer.statistic, "n_resamples": count, "omega2": omega2.tolist(),
+        "lower": answer.lower, "consistent": answer.consistent, "upper": answer.upper,
+    }  # fmt: skip
+
+
+def reality_check(
+    data: Any, add: Mapping[str, float], bootstrap: str, block: float, size: float
+) -> dict[str, Any]:
+    table = data.to_numpy().copy()
+    for column, drift in add.items():
+        table[:, int(column)] += drift
+    answer = resample.superior_ability(
+        table, block=block, scheme=bootstrap, size=size, is_studentised=False, reps=20_000
+    )
+    return {"p_upper": answer.upper, "superior": list(answer.superior)}
+
+
+def signflip(x: list[float]) -> dict[str, Any]:
+    answer = permute.flip_signs(np.array(x))
+    return {
+        "count_ge": answer.count, "n": answer.n, "p_one_sided": answer.one_sided,
+        "p_two_sided": answer.two_sided,
+    }  # fmt: skip
+
+
+def label_permutation(X: Any, y: Any, estimator: str, cv: str, n_permutations: int) -> Any:  # noqa: N803
+    """The case is told in words; this is what they say."""
+    assert (y, cv) == ("0,1 alternating, n=60", "KFold(5)")
+    labels = np.tile([0, 1], 30)
+    features = {"column equal to y": labels[:, None]}[X]
+    tree = {"DecisionTreeClassifier(random_state=0)": DecisionTreeClassifier(random_state=0)}
+    answer = permute.permute_labels(
+        tree[estimator], features, labels, cv=KFold(5), n=n_permutations
+    )
+    return {"score": answer.observed, "p": answer.p_value}
+
+
+def bar_permute(
+    ohlc: list[list[float]], perm_gap: list[int], perm_intrabar: list[int], start_index: int = 0
+) -> dict[str, Any]:
+    built = permute.permute_ohlc(
+        np.array(ohlc), perm_gap=perm_gap, perm_intrabar=perm_intrabar, start_index=start_index
+    )
+    return {"ohlc": built.tolist()}
+
+
+def boot_mean_se(x: Any, scheme: str, block: float = 1) -> dict[str, float]:
+    values = column(x)
+    variance = resample.mean_variance(values, block=block, scheme=scheme)
+    return {"var_sqrtn_mean": variance, "se_mean": float(np.sqrt(variance / len(values)))}
+
+
+def trade_perm(trade_returns: list[float]) -> dict[str, float]:
+    every = montecarlo.enumerate_trades(np.array(trade_returns))
+    return {
+        "n": len(every.final), "final_min": every.final.min(), "final_max": every.final.max(),
+        "dd_min": every.drawdown.min(), "dd_max": every.drawdown.max(),
+        "dd_mean": every.drawdown.mean(), "p_dd_ge_20": every.p_ruin(0.2),
+        "p_dd_ge_30": every.p_ruin(0.3),
+    }  # fmt: skip
+
+
+def trade_boot(trade_returns: list[float], ruin: float) -> dict[str, float]:
+    every = montecarlo.enumerate_trades(np.array(trade_returns), is_resampled=True)
+    return {
+        "n": len(every.final), "mean_final": every.final.mean(), "std_final": every.final.std(),
+        "p_dd": every.p_ruin(ruin), "p_loss": every.p_loss,
+    }  # fmt: skip
+
+
 ADAPTERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "psr": psr,
     "psr_from_returns": psr_from_returns,
@@ -173,6 +251,28 @@ ADAPTERS: Mapping[str, Callable[..., dict[str, Any]]] = {
         "paths": splits.paths(n_groups, k).tolist(),
     },
     "walk_forward": walk_forward,
+    "spa_exact": spa_exact,
+    "reality_check_mc": reality_check,
+    "signflip": signflip,
+    "mc_pvalue": lambda null_stats, observed: {
+        "p": permute.permutation_pvalue(np.array(null_stats), observed)
+    },
+    "permutation_test_score": label_permutation,
+    "bar_permute": bar_permute,
+    "boot_mean_se": boot_mean_se,
+    "opt_block": lambda x: dict(
+        zip(("b_sb", "b_cb"), resample.optimal_block(column(x)), strict=True)
+    ),
+    "ar1_opt_block": lambda n, rho: dict(
+        zip(("b_sb", "b_cb"), resample.optimal_block_ar1(n, rho), strict=True)
+    ),
+    "trade_perm_exact": trade_perm,
+    "trade_boot_exact": trade_boot,
+    "ruin_probability": lambda p_win, start_units, target_units, unit=1: {
+        "p_ruin": montecarlo.ruin_probability(
+            p_win, start=start_units, target=target_units, unit=unit
+        )
+    },
     "time_series_split": time_series_split,
     "adjust": adjust,
 }

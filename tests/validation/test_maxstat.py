@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.core.errors import DataError
-from workbench.validation.maxstat import automatic_block, draw_counts, max_statistic, studentise
+from workbench.validation.maxstat import max_statistic, studentise
+from workbench.validation.resample import bootstrap_counts
 
 
 def noise(n_days, n_trials, seed=0):
@@ -39,7 +40,9 @@ def test_max_statistic_equals_a_plain_loop():
 
     ours = max_statistic(returns, candidate, n_resamples=200, block_days=5, seed=3)
 
-    statistic, p_value = by_hand(returns, candidate, draw_counts(120, 5, 200, seed=3))
+    statistic, p_value = by_hand(
+        returns, candidate, bootstrap_counts(120, block=5, reps=200, seed=3)
+    )
     assert ours.statistic == pytest.approx(statistic, rel=1e-9)
     assert ours.p_value == pytest.approx(p_value)
 
@@ -118,26 +121,3 @@ def test_max_statistic_trials_that_never_traded_are_left_out():
 def test_max_statistic_candidate_that_cannot_be_judged_is_refused(candidate):
     with pytest.raises(DataError):
         max_statistic(noise(100, 3), candidate)
-
-
-def test_draw_counts_blocks_have_the_asked_length():
-    """The share of days followed by their neighbour in a resample is 1 - 1/block."""
-    counts = draw_counts(500, 10.0, 400, seed=1)
-
-    assert (counts.sum(axis=1) == 500).all()
-    # A stationary bootstrap of a constant-plus-trend has the variance of its block length.
-    x = np.sin(np.arange(500) / 20)
-    spread = (counts @ x / 500).std()
-    independent = (draw_counts(500, 1.0, 400, seed=1) @ x / 500).std()
-    assert spread / independent == pytest.approx(np.sqrt(19), rel=0.2)
-
-
-def test_automatic_block_grows_with_dependence():
-    rng = np.random.default_rng(0)
-    shocks = rng.normal(size=2_000)
-    slow = np.empty(2_000)
-    slow[0] = 0.0
-    for k in range(1, 2_000):
-        slow[k] = 0.9 * slow[k - 1] + shocks[k]
-
-    assert automatic_block(slow) > 5 * automatic_block(shocks)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
+from workbench.validation.resample import bootstrap_counts, optimal_block
 
 Floats = NDArray[np.floating]
 
@@ -129,13 +130,13 @@ def max_statistic(
             "moved.",
             f"Evaluate it over at least {MIN_DAYS} days in which it trades.",
         )
-    everyone = np.column_stack([returns, candidate])
+    everyone = np.column_stack([returns, candidate.astype(returns.dtype)])
     everyone = everyone[:, np.isfinite(studentise(everyone))]
     n_days = len(everyone)
     if block_days is None:
-        block_days = automatic_block(candidate[np.isfinite(candidate)])
+        block_days = optimal_block(candidate[np.isfinite(candidate)]).stationary
     block_days = float(np.clip(block_days, 1.0, max(n_days / 10, 1.0)))
-    counts = draw_counts(n_days, block_days, n_resamples, seed=seed)
+    counts = bootstrap_counts(n_days, block=block_days, reps=n_resamples, seed=seed)
     null = np.full(n_resamples, -np.inf)
     for first in range(0, everyone.shape[1], CHUNK_TRIALS):
         part = _resampled_maxima(everyone[:, first : first + CHUNK_TRIALS], counts)
@@ -151,43 +152,20 @@ def max_statistic(
     )
 
 
-def automatic_block(returns: Floats) -> float:
-    """Return the average block of the stationary bootstrap for the mean of a series.
-
-    References
-    ----------
-    .. [1] Politis and White (2004), "Automatic block-length selection for the dependent
-       bootstrap", Econometric Reviews 23(1), with the correction of Patton et al. (2009).
-    """
-    from arch.bootstrap import optimal_block_length
-
-    return float(optimal_block_length(np.asarray(returns, dtype=np.float64))["stationary"].iloc[0])
-
-
-def draw_counts(n_days: int, block_days: float, n_resamples: int, *, seed: int) -> Floats:
-    """Return how often each day is drawn in each resample, of shape (n_resamples, n_days)."""
-    rng = np.random.default_rng(seed)
-    counts = np.empty((n_resamples, n_days), dtype=np.float32)
-    days = np.arange(n_days)
-    for k in range(n_resamples):
-        begins = rng.random(n_days) < 1.0 / block_days
-        begins[0] = True
-        block = np.cumsum(begins) - 1
-        starts = rng.integers(0, n_days, size=int(block[-1]) + 1)
-        drawn = (starts[block] + days - days[begins][block]) % n_days
-        counts[k] = np.bincount(drawn, minlength=n_days)
-    return counts
-
-
 def _resampled_maxima(returns: Floats, counts: Floats) -> Floats:
     valid = np.isfinite(returns)
-    mean = np.nanmean(returns, axis=0)
-    spread = np.nanstd(returns, axis=0)
+    is_whole = bool(valid.all())
+    filled = returns if is_whole else np.where(valid, returns, 0.0)
+    days = valid.sum(axis=0)
+    centred = filled - (filled.sum(axis=0, dtype=np.float64) / days).astype(returns.dtype)
+    if not is_whole:
+        centred[~valid] = 0.0
     # In units of its own spread a trial loses nothing to single precision.
-    scaled = np.where(valid, (returns - mean) / spread, 0.0).astype(np.float32)
+    spread = np.sqrt((centred * centred).sum(axis=0, dtype=np.float64) / days)
+    scaled = (centred / spread.astype(returns.dtype)).astype(np.float32)
     total = counts @ scaled
     squares = counts @ (scaled * scaled)
-    n = float(len(returns)) if valid.all() else counts @ valid.astype(np.float32)
+    n = float(len(returns)) if is_whole else counts @ valid.astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
         average = total / n
         statistic = average * np.sqrt(n) / np.sqrt((squares / n - average * average) * n / (n - 1))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench.validation.deflation import deflated_sharpe, effective_trials, sharpe_stats
 from workbench.validation.maxstat import max_statistic, studentise
 
 Floats = NDArray[np.floating]
@@ -20,30 +21,26 @@ MEMORY: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Counting:
-    """A way to count: which of all trials the test is shown, given all and the chosen one."""
+class Rule:
+    """A way to judge the best of a family: a p-value from all trials, the chosen one and a seed."""
 
     name: str
-    shown: Callable[[Floats, int], Floats]
+    p_value: Callable[[Floats, int, int], float]
 
 
-def noise_family(
-    n_days: int, n_trials: int, *, seed: int, edge: float = 0.0
-) -> tuple[NDArray[np.float32], int]:
-    """Make daily returns of strategies that know nothing, but one if ``edge`` is set.
+def noise_family(n_days: int, n_trials: int, *, seed: int) -> tuple[NDArray[np.float32], int]:
+    """Make daily returns of strategies that know nothing.
 
     Parameters
     ----------
     n_days, n_trials : int
     seed : int
-    edge : float, default=0.0
-        Annual Sharpe ratio that is added to one trial, drawn at random.
 
     Returns
     -------
     returns : ndarray of float32 of shape (n_days, n_trials)
     planted : int
-        Which trial has the edge.
+        Which trial is to have an edge, if one is: drawn at random.
 
     Notes
     -----
@@ -59,104 +56,125 @@ def noise_family(
     own = _positions(rng, n_days, n_trials)
     group = rng.integers(0, n_groups, n_trials)
     returns = (np.sqrt(0.5) * (shared[:, group] + own) * market[:, None]).astype(np.float32)
-    planted = int(rng.integers(0, n_trials))
-    spread = float(returns[:, planted].std(ddof=1))
-    returns[:, planted] += np.float32(edge / np.sqrt(DAYS_A_YEAR) * spread)
-    return returns, planted
+    return returns, int(rng.integers(0, n_trials))
 
 
-def whole_ledger() -> Counting:
-    """Show the test every trial that was ever made."""
-    return Counting("every trial counts", lambda returns, _: returns)
+def plant_edge(returns: Floats, edge: float) -> Floats:
+    """Return daily returns with so much added that their annual Sharpe ratio rises by ``edge``."""
+    step = edge / np.sqrt(DAYS_A_YEAR) * returns.std(ddof=1)
+    return returns + returns.dtype.type(step)
 
 
-def per_call(size: int = 10) -> Counting:
-    """Show the test only the call of ``size`` trials that the chosen one came from."""
+def whole_ledger(*, n_resamples: int = 500) -> Rule:
+    """Judge by the studentised maximum over every trial that was ever made, as the gate does."""
 
-    def shown(returns: Floats, chosen: int) -> Floats:
+    def p_value(returns: Floats, chosen: int, seed: int) -> float:
+        test = max_statistic(returns, returns[:, chosen], n_resamples=n_resamples, seed=seed)
+        return test.p_value
+
+    return Rule("every trial counts", p_value)
+
+
+def per_call(size: int = 10, *, n_resamples: int = 500) -> Rule:
+    """Judge by the same over the call of ``size`` trials that the chosen one came from."""
+
+    def p_value(returns: Floats, chosen: int, seed: int) -> float:
         first = chosen // size * size
-        return returns[:, first : first + size]
+        call = returns[:, first : first + size]
+        test = max_statistic(call, returns[:, chosen], n_resamples=n_resamples, seed=seed)
+        return test.p_value
 
-    return Counting(f"only the call's {size} trials count", shown)
-
-
-def correlated(least: float = 0.5) -> Counting:
-    """Show the test only the trials whose correlation with the chosen one is high enough."""
-
-    def shown(returns: Floats, chosen: int) -> Floats:
-        z = (returns - returns.mean(axis=0)) / returns.std(axis=0)
-        return returns[:, np.abs(z.T @ z[:, chosen]) / len(z) >= least]
-
-    return Counting(f"only trials of correlation {least:g} or more count", shown)
+    return Rule(f"only the call's {size} trials count", p_value)
 
 
-def pass_rates(
-    n_trials: Sequence[int],
+def deflated(*, is_clustered: bool) -> Rule:
+    """Judge by the deflated Sharpe ratio, with all trials or as many as clusters of them."""
+    known: dict[int, float] = {}
+
+    def p_value(returns: Floats, chosen: int, seed: int) -> float:
+        n_trials = float(returns.shape[1])
+        if is_clustered:
+            # An edge moves no correlation: each family, known by its seed, is clustered once.
+            if seed not in known:
+                known.clear()
+                known[seed] = effective_trials(returns, seed=seed)
+            n_trials = known[seed]
+        variance = float((studentise(returns) / np.sqrt(len(returns))).var(ddof=1))
+        stats = sharpe_stats(returns[:, chosen])
+        return 1.0 - deflated_sharpe(stats, n_trials=n_trials, variance=variance)[0]
+
+    return Rule(f"deflated Sharpe, {'clustered' if is_clustered else 'raw'} count", p_value)
+
+
+def judge_family(
+    n_trials: int,
     *,
-    edges: Sequence[float] = (0.0, 0.5, 1.0, 2.0),
-    countings: Sequence[Counting] = (),
+    edges: Sequence[float],
+    rules: Sequence[Rule],
     n_days: int = 3 * DAYS_A_YEAR,
-    repetitions: int = 200,
-    alpha: float = 0.05,
-    n_resamples: int = 500,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    seed: int,
 ) -> pd.DataFrame:
-    """Measure how often the best of N passes, for noise and for one true edge among N.
+    """Choose the best of one family for each edge, and judge it by each rule.
 
     Parameters
     ----------
-    n_trials : sequence of int
+    n_trials : int
     edges : sequence of float
         Annual Sharpe ratios of the one trial that has an edge; 0 for none.
-    countings : sequence of Counting
-        By default every trial counts.
-    n_days, repetitions : int
-    alpha : float, default=0.05
-        Level of the studentised maximum.
-    n_resamples, seed : int
-    progress : callable, optional
-        Called with the families done and the number of all.
+    rules : sequence of Rule
+    n_days, seed : int
 
     Returns
     -------
     DataFrame
-        A row for each of ``n_trials``, ``edges`` and ``countings``: ``passed`` is the share of
-        families whose best trial passed, ``found`` the share in which that was the one with the
-        edge, ``error`` the standard error of ``passed``.
+        ``n_trials``, ``edge``, ``rule``, ``p_value``, and ``is_planted``: whether the best is the
+        one with the edge. A row for each edge and rule.
 
     Notes
     -----
-    The researcher takes the trial with the largest studentised mean, as users do. For an edge of
-    0, ``passed`` is the false-pass rate; otherwise ``found`` is the power.
+    The researcher takes the trial with the largest studentised mean, as users do. The family is
+    the same for every edge but for the planted trial's mean.
     """
-    countings = countings or (whole_ledger(),)
-    rows, total = [], len(n_trials) * len(edges) * repetitions
-    done = 0
-    for n in n_trials:
-        for edge in edges:
-            outcomes = np.zeros((len(countings), repetitions, 2), dtype=bool)
-            for k in range(repetitions):
-                returns, planted = noise_family(n_days, n, seed=_seed(seed, n, k), edge=edge)
-                chosen = int(np.nanargmax(studentise(returns)))
-                for c, counting in enumerate(countings):
-                    test = max_statistic(
-                        counting.shown(returns, chosen), returns[:, chosen],
-                        n_resamples=n_resamples, seed=k,
-                    )  # fmt: skip
-                    is_passed = test.p_value <= alpha
-                    outcomes[c, k] = is_passed, is_passed and chosen == planted and edge > 0
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-            for counting, outcome in zip(countings, outcomes, strict=True):
-                passed, found = outcome.mean(axis=0)
-                error = float(np.sqrt(passed * (1 - passed) / repetitions))
-                rows.append((n, edge, counting.name, passed, found, error))
-    return pd.DataFrame(rows, columns=["n_trials", "edge", "counting", "passed", "found", "error"])
+    returns, planted = noise_family(n_days, n_trials, seed=seed)
+    noise, rows = returns[:, planted].copy(), []
+    for edge in edges:
+        returns[:, planted] = plant_edge(noise, edge)
+        chosen = int(np.nanargmax(studentise(returns)))
+        for rule in rules:
+            found = edge > 0 and chosen == planted
+            rows.append((n_trials, edge, rule.name, rule.p_value(returns, chosen, seed), found))
+    columns = ["n_trials", "edge", "rule", "p_value", "is_planted"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _seed(seed: int, n_trials: int, repetition: int) -> int:
+def pass_rates(outcomes: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
+    """Return how often the best of N passed, from the rows of many families.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        Rows of ``judge_family``, of as many families as were made.
+    alpha : float, default=0.05
+        The level up to which a p-value passes.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``n_trials``, ``edge`` and ``rule``: ``passed`` is the share of families whose
+        best trial passed, ``found`` the share in which that was the one with the edge, ``families``
+        how many there were. For an edge of 0, ``passed`` is the false-pass rate; otherwise
+        ``found`` is the power.
+    """
+    passed = outcomes["p_value"] <= alpha
+    judged = outcomes.assign(passed=passed, found=passed & outcomes["is_planted"])
+    grouped = judged.groupby(["n_trials", "edge", "rule"])
+    return grouped.agg(
+        passed=("passed", "mean"), found=("found", "mean"), families=("passed", "size")
+    )
+
+
+def family_seed(seed: int, n_trials: int, repetition: int) -> int:
+    """Return the seed of one of many families."""
     return int(np.random.SeedSequence([seed, n_trials, repetition]).generate_state(1)[0])
 
 
