@@ -1,0 +1,363 @@
+"""The questions that make a leak show: asked again and again, each time before another future."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.backtest.inputs import Realism
+from workbench.backtest.run import run
+from workbench.core.errors import ModelError, WorkbenchError
+from workbench.core.records import Market
+from workbench.strategies.base import SteppedStrategy, Strategy
+from workbench.validation.answers import (
+    Answers,
+    Change,
+    Function,
+    Labels,
+    Pipeline,
+    ask,
+    changes,
+    intent_answers,
+    read_answers,
+    relearn,
+    strategy_answers,
+)
+from workbench.validation.futures import (
+    EXTREME,
+    PLAUSIBLE,
+    Poison,
+    cut_points,
+    fair_coin,
+    poison,
+)
+
+Probe = Literal["truncate", "poison", "fit", "fill_timing", "label_overlap"]
+Question = Callable[[Market], Answers]
+
+FIT_SHARE: Final = 0.5
+"""The part of a market that is fitted on."""
+CUTS_A_SCAN: Final = 6
+"""The scan of a stepped strategy takes long: it is probed at one cut in so many."""
+WORLDS, BLOCKS = 4, 10
+TOO_LUCKY: Final = 6.0
+"""Standard errors, over ``WORLDS * BLOCKS`` blocks of time, that luck reaches once in millions."""
+_GROSS: Final = Realism(
+    fees=False, spread=False, latency=False, funding=False, rounding=False, liquidation=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One leak.
+
+    Attributes
+    ----------
+    probe : {"truncate", "poison", "fit", "fill_timing", "label_overlap"}
+    answer : str
+        What moved: ``weights``, ``brackets.stop_loss``, ``intents.weight``, a feature's name.
+    field : str
+        The fields of the market that carry the future; ``length`` where only its end does.
+    symbol : str
+        Column of the answer.
+    known_at : Timestamp
+        The first bar whose answer moved.
+    size : float
+        By how much, infinite where it is missing on one side; standard errors for ``fill_timing``,
+        observations for ``label_overlap``.
+    sentence : str
+    """
+
+    probe: Probe
+    answer: str
+    field: str
+    symbol: str
+    known_at: pd.Timestamp
+    size: float
+    sentence: str
+
+
+@dataclass
+class Inquiry:
+    """Everything that has been asked of one subject, and what came out.
+
+    ``fields`` maps those that may lie to the names that findings give them.
+    """
+
+    name: str
+    market: Market
+    fields: dict[str, str]
+    cuts: int
+    seed: int
+    n_probes: int = 0
+    is_random: bool = False
+    findings: list[Finding] = field(default_factory=list)
+    tried: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def fit_until(self) -> pd.Timestamp:
+        """The last bar that is fitted on."""
+        return self.market.index[int(FIT_SHARE * self.market.n_bars)]
+
+    def ask_strategy(self, strategy: Strategy) -> None:
+        """Probe a strategy: its answers, its scan, its fit and its fills."""
+        refit = _Refit(strategy, self.market.until(self.fit_until))
+        fitted = self._first(lambda _: refit.after(None))
+        self._search(lambda market: strategy_answers(deepcopy(fitted), market), cuts=self.cuts)
+        if isinstance(strategy, SteppedStrategy) and not self.is_random:
+            self._search(
+                lambda market: intent_answers(deepcopy(fitted), market),
+                cuts=max(1, self.cuts // CUTS_A_SCAN),
+            )
+        if refit.is_needed:
+            self._compare_fits(lambda liar: strategy_answers(refit.after(liar), self.market))
+        if not self.findings:
+            self._toss(lambda market: run(deepcopy(fitted), market, realism=_GROSS).returns)
+
+    def ask_function(self, function: Function) -> Labels | None:
+        """Probe a function of the market: its answers, its pipeline's fit, its profit.
+
+        Labels are not probed but handed back.
+        """
+        returned = self._first(function)
+        if isinstance(returned, Labels):
+            return returned
+
+        def question(market: Market) -> Answers:
+            return read_answers(function(market), self.name, fit_until=self.fit_until)
+
+        base = self._search(question, cuts=self.cuts)
+        if isinstance(returned, Pipeline):
+            self._compare_fits(
+                lambda liar: relearn(
+                    returned, None if liar is None else function(liar), until=self.fit_until
+                )
+            )
+        if "returns" in base and not self.findings:
+            self._toss(lambda market: _sum_of(question(market)["returns"].values))
+        return None
+
+    def _first(self, question: Callable[[Market], Any]) -> Any:
+        answer = _try(question, self.market)
+        if isinstance(answer, WorkbenchError):
+            raise answer
+        if isinstance(answer, Exception):
+            raise ModelError(
+                f"{self.name} cannot answer on the market as it is: {_words(answer)}.",
+                "A probe can only begin where the subject works; run it by itself.",
+            ) from answer
+        return answer
+
+    def _search(self, question: Question, *, cuts: int) -> Answers:
+        base: Answers = self._first(question)
+        if changes(base, self._first(question)):
+            self._note_random()
+            return {}
+        events = _events(base, self.market.index)
+        if not len(events):
+            self.remarks.append("its answers never change on this market: there is little to see")
+        rows = cut_points(
+            self.market.index, events=events, holes=_holes(self.market.close), cuts=cuts,
+            seed=self.seed,
+        )  # fmt: skip
+        found: dict[tuple[Probe, str], Finding] = {}
+        for turn, row in enumerate(rows):
+            moment = self.market.index[row]
+            for probe, kind in _pair(turn, self.market.n_bars - 1 - row):
+                moved = self._moved(question, base, moment, probe, kind)
+                new = {name: change for name, change in moved.items() if (probe, name) not in found}
+                fields = self._carriers(question, base, moment, kind, new)
+                for name, change in new.items():
+                    found[probe, name] = _finding(probe, name, change, fields.get(name, []), moment)
+            if {name for probe, name in found if probe == "poison"} >= set(base):
+                break
+        if found and changes(base, self._first(question)):
+            self._note_random()
+        else:
+            self.findings += _in_order(found)
+        return base
+
+    def _moved(
+        self,
+        question: Question,
+        base: Answers,
+        moment: pd.Timestamp,
+        probe: Probe,
+        kind: Poison | None,
+        fields: Iterable[str] | None = None,
+    ) -> dict[str, Change]:
+        if kind is None:
+            future = self.market.until(moment)
+        else:
+            chosen = list(self.fields if fields is None else fields)
+            future = poison(self.market, moment, kind=kind, seed=self.seed, fields=chosen)
+        answer = self._ask(probe, question, future)
+        return {} if answer is None else changes(base, answer, moment)
+
+    def _carriers(
+        self,
+        question: Question,
+        base: Answers,
+        moment: pd.Timestamp,
+        kind: Poison | None,
+        new: dict[str, Change],
+    ) -> dict[str, list[str]]:
+        carriers: dict[str, list[str]] = {}
+        if kind is None or not new:
+            return carriers
+        for name, title in self.fields.items():
+            for answer in self._moved(question, base, moment, "poison", kind, [name]):
+                carriers.setdefault(answer, []).append(title)
+        return carriers
+
+    def _compare_fits(self, answer: Callable[[Market | None], Answers]) -> None:
+        liar = poison(self.market, self.fit_until, kind="mirror", seed=self.seed)
+        fresh = self._first(lambda _: answer(None))
+        if changes(fresh, self._first(lambda _: answer(None))):
+            self._note_random()
+            return
+        worn = self._ask("fit", lambda _: answer(liar), self.market)
+        for name, change in ({} if worn is None else changes(fresh, worn)).items():
+            words = (
+                f"the {name} of {change.column} at {_at(change.known_at)} depend on what was "
+                "fitted on before: a fit remembers data that come later"
+            )
+            self.findings.append(
+                Finding("fit", name, "fit", change.column, change.known_at, change.size, words)
+            )
+
+    def _toss(self, earn: Callable[[Market], ArrayLike]) -> None:
+        if self.is_random:
+            return
+        means: list[float] = []
+        for world in range(WORLDS):
+            tossed = fair_coin(self.market, seed=self.seed + world)
+            returns = self._ask("fill_timing", earn, tossed)
+            if returns is not None:
+                parts = np.array_split(np.nan_to_num(np.asarray(returns)), BLOCKS)
+                means += [float(part.mean()) for part in parts]
+        spread = float(np.std(means, ddof=1)) if len(means) > 1 else 0.0
+        score = float(np.mean(means)) * sqrt(len(means)) / spread if spread > 0 else 0.0
+        if score > TOO_LUCKY:
+            words = (
+                "it earns on bars tossed by a fair coin, "
+                f"{score:.0f} standard errors above nothing: it trades at prices that were gone "
+                "when it decided"
+            )
+            self.findings.append(
+                Finding("fill_timing", "returns", "fill", "", self.market.index[0], score, words)
+            )
+
+    def _ask(self, probe: Probe, question: Callable[[Market], Any], market: Market) -> Any:
+        self.tried[probe] = self.tried.get(probe, 0) + 1
+        answer = _try(question, market)
+        if isinstance(answer, Exception):
+            self.errors.setdefault(probe, []).append(_words(answer))
+            return None
+        self.n_probes += 1
+        return answer
+
+    def _note_random(self) -> None:
+        self.is_random = True
+        self.remarks.append("two runs on the same market differ: seed what is random in it")
+
+
+@dataclass(frozen=True, slots=True)
+class _Refit:
+    strategy: Strategy
+    train: Market
+
+    @property
+    def is_needed(self) -> bool:
+        return type(self.strategy).fit is not Strategy.fit
+
+    def after(self, earlier: Market | None) -> Strategy:
+        strategy = deepcopy(self.strategy)
+        if not self.is_needed:
+            return strategy
+        if earlier is not None:
+            strategy = strategy.fit(earlier)
+        return strategy.fit(self.train)
+
+
+def _try(question: Callable[[Market], Any], market: Market) -> Any:
+    try:
+        return ask(question, market)
+    except Exception as error:
+        return error
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def _pair(turn: int, n_future: int) -> list[tuple[Probe, Poison | None]]:
+    # In another order one or two bars are what they were.
+    plausible = PLAUSIBLE[turn % len(PLAUSIBLE)] if n_future > 2 else "mirror"
+    extreme = EXTREME[turn % len(EXTREME)]
+    return [("truncate", None), ("poison", extreme), ("poison", plausible)]
+
+
+def _events(answers: Answers, index: pd.DatetimeIndex) -> NDArray[np.int64]:
+    stamps = index.as_unit("us").asi8
+    rows = [np.empty(0, dtype=np.int64)]
+    for answer in answers.values():
+        one, other = answer.values[:-1], answer.values[1:]
+        is_moved = (one != other) & ~(np.isnan(one) & np.isnan(other))
+        at = answer.known[1:][is_moved.any(axis=1)]
+        rows.append(np.searchsorted(stamps, at))
+    found = np.unique(np.concatenate(rows))
+    return found[found < len(index)]
+
+
+def _holes(close: pd.DataFrame) -> NDArray[np.int64]:
+    is_hole = close.isna() & close.ffill().notna() & close.bfill().notna()
+    return np.flatnonzero(is_hole.any(axis=1))
+
+
+def _finding(
+    probe: Probe, name: str, change: Change, fields: list[str], moment: pd.Timestamp
+) -> Finding:
+    carrier = ", ".join(fields) or ("length" if probe == "truncate" else "several fields together")
+    cause = f"{carrier} after {_at(moment)} is changed"
+    if probe == "truncate":
+        cause = f"what comes after {_at(moment)} is not there yet"
+    words = (
+        f"{name} of {change.column} at {_at(change.known_at)} moves from {_value(change.before)} "
+        f"to {_value(change.after)} when {cause}"
+    )
+    return Finding(probe, name, carrier, change.column, change.known_at, change.size, words)
+
+
+def _in_order(found: dict[tuple[Probe, str], Finding]) -> list[Finding]:
+    # A poison names the field, so it comes first, and tells the truncation of the same answer.
+    named = {name: each.field for (probe, name), each in found.items() if probe == "poison"}
+    poisoned = [each for (probe, _), each in found.items() if probe == "poison"]
+    cut = [
+        Finding(each.probe, name, named.get(name, each.field), each.symbol, each.known_at,
+                each.size, each.sentence)
+        for (probe, name), each in found.items()
+        if probe == "truncate"
+    ]  # fmt: skip
+    return poisoned + cut
+
+
+def _sum_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.nan_to_num(values).sum(axis=1))
+
+
+def _at(moment: pd.Timestamp) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _value(number: float) -> str:
+    return "nothing" if np.isnan(number) else f"{number:.4g}"
