@@ -14,7 +14,7 @@ from workbench.core.config import load_config
 from workbench.core.errors import DataError, EvidenceError
 from workbench.data import Lake, import_file
 from workbench.jobs.run import run_notebook
-from workbench.jobs.verify import verify_run
+from workbench.jobs.verify import check_run, verify_run
 from workbench.store import Store
 
 PARAMETERS = 'SYMBOLS = ["AAAUSDT", "BBBUSDT"]  # names\nHORIZON = 24  # bars\nSEED = 7'
@@ -214,3 +214,24 @@ def test_sealed_run_names_the_code_that_ran(run):
     )
     assert seal["settings"]["account"]["leverage"] == 2.0
     assert seal["ledger"][0] == 1
+
+
+def test_check_run_untouched_finds_nothing_and_runs_nothing(run, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", None)
+
+    assert check_run(run.run_id) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("measures", '{"sharpe":9.0}'), ("params", '{"HORIZON":48}')]
+)
+def test_check_run_row_of_the_store_edited_is_named(run, name, value):
+    """What a permit rests on is read from the row, so the row must be what was sealed."""
+    place = load_config().store.url.removeprefix("sqlite:///")
+    with sqlite3.connect(place) as database:
+        database.execute("DROP TRIGGER runs_refuse_update")
+        database.execute(f"UPDATE runs SET {name} = ?", (value,))
+
+    assert [str(difference) for difference in check_run(run.run_id)] == [
+        f"the store's row of the run, {name}: it is not what was sealed"
+    ]

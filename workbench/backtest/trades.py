@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+
+from workbench.core.trips import Trip, pair_fills
 
 COLUMNS: Final = (
     "symbol",
@@ -26,37 +27,6 @@ COLUMNS: Final = (
     "exit_reason",
     "is_open",
 )
-
-
-DUST: Final = 1e-12
-"""What float arithmetic may leave of a closed position, as a share of it."""
-
-
-@dataclass(slots=True)
-class _Trip:
-    symbol: str
-    side: int
-    first: Any
-    held: float = 0.0
-    entered_qty: float = 0.0
-    entered_value: float = 0.0
-    left_qty: float = 0.0
-    left_value: float = 0.0
-    fees: float = 0.0
-    last: Any = None
-
-    def enter(self, fill: Any, qty: float) -> None:
-        self.held += qty
-        self.entered_qty += qty
-        self.entered_value += qty * fill.price
-        self.fees += fill.fee_usdt * qty / fill.qty
-
-    def leave(self, fill: Any, qty: float) -> None:
-        self.held -= qty
-        self.left_qty += qty
-        self.left_value += qty * fill.price
-        self.fees += fill.fee_usdt * qty / fill.qty
-        self.last = fill
 
 
 def pair_trades(fills: pd.DataFrame, funding: pd.DataFrame, *, mark: pd.DataFrame) -> pd.DataFrame:
@@ -86,35 +56,17 @@ def pair_trades(fills: pd.DataFrame, funding: pd.DataFrame, *, mark: pd.DataFram
     for symbol, own in fills.groupby("symbol", observed=True, sort=False):
         paid = np.concatenate([[0.0], np.cumsum(funding[symbol].to_numpy())])
         last_mark = float(mark[symbol].iloc[-1])
-        for trip in _trips(str(symbol), own):
-            rows.append(_row(trip, paid=paid, row_of=row_of, mark=last_mark))  # noqa: PERF401
+        for trip in pair_fills(own):
+            row = _row(trip, paid=paid, row_of=row_of, mark=last_mark)
+            rows.append({"symbol": str(symbol), **row})
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"is_open": bool})
     return table.sort_values("entered_at", kind="stable", ignore_index=True)
 
 
-def _trips(symbol: str, fills: pd.DataFrame) -> list[_Trip]:
-    trips = []
-    trip: _Trip | None = None
-    for fill in fills.itertuples(index=False):
-        rest = float(fill.qty)  # type: ignore[arg-type]
-        if trip is not None and fill.side != trip.side:
-            closed = min(rest, trip.held)
-            trip.leave(fill, closed)
-            rest -= closed
-            if trip.held <= DUST * trip.entered_qty:
-                trips.append(trip)
-                trip = None
-        if rest > DUST * float(fill.qty):  # type: ignore[arg-type]
-            if trip is None:
-                trip = _Trip(symbol, int(fill.side), fill)  # type: ignore[arg-type]
-            trip.enter(fill, rest)
-    return trips if trip is None else [*trips, trip]
-
-
 def _row(
-    trip: _Trip, *, paid: np.ndarray[Any, Any], row_of: pd.Series, mark: float
+    trip: Trip, *, paid: np.ndarray[Any, Any], row_of: pd.Series, mark: float
 ) -> dict[str, Any]:
-    is_open = trip.last is None or trip.held > DUST * trip.entered_qty
+    is_open = trip.is_open
     start = int(row_of[trip.first.known_at])
     stop = len(row_of) - 1 if is_open else int(row_of[trip.last.known_at])
     left_qty = trip.left_qty + (trip.held if is_open else 0.0)
@@ -126,7 +78,6 @@ def _row(
     gross = trip.side * (left_value - trip.entered_value)
     net = gross - trip.fees - cost
     return {
-        "symbol": trip.symbol,
         "side": trip.side,
         "entered_at": trip.first.filled_at,
         "exited_at": pd.NaT if is_open else trip.last.filled_at,

@@ -52,7 +52,7 @@ def add(
             f"The key {name!r} cannot be of the kind {kind}.",
             "The one key that signs permits is `workbench keys add signing --kind signing`.",
         )
-    vault = _open(create=True)
+    vault = open_vault(create=True)
     if name in vault.names():
         raise SecretError(
             f"The vault has a key {name!r} already.",
@@ -73,7 +73,7 @@ def list_keys() -> None:
     """Print names, kinds, fingerprints and dates; no secret is opened."""
     from workbench.core.vault import load_public_keys, public_path
 
-    vault = _open()
+    vault = open_vault()
     table = Table("name", "kind", "fingerprint", "since", title=str(vault.path))
     for entry in vault.entries():
         words = (entry.name, entry.kind, entry.fingerprint, f"{entry.created:%Y-%m-%d %H:%M} UTC")
@@ -88,7 +88,7 @@ def list_keys() -> None:
 @app.command("test")
 def test_key(name: Name) -> None:
     """Open a key; a signing key also signs, and its public half verifies."""
-    vault = _open()
+    vault = open_vault()
     kinds = {entry.name: entry.kind for entry in vault.entries()}
     vault.get(name)
     if kinds[name] == Kind.SIGNING:
@@ -113,7 +113,7 @@ def rotate(
     ] = False,
 ) -> None:
     """Replace the passphrase and encrypt all anew, or replace one key under its name."""
-    vault = _open()
+    vault = open_vault()
     if name is None:
         _rotate_vault(vault, keep_passphrase=keep_passphrase)
         return
@@ -140,14 +140,15 @@ def remove(
     is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Forget a key; it cannot be brought back."""
-    vault = _open()
+    vault = open_vault()
     if not is_sure:
         typer.confirm(f"Forget {name}? It cannot be brought back.", abort=True)
     vault.remove(name)
     out.print(Text(f"removed {name}"))
 
 
-def _open(*, create: bool = False) -> Vault:
+def open_vault(*, create: bool = False) -> Vault:
+    """Open the vault of the configuration; a person at a terminal is asked for the passphrase."""
     from workbench.core.vault import Vault, find_passphrase
 
     ask = _ask_passphrase if sys.stdin.isatty() else None

@@ -25,9 +25,11 @@ from workbench.evidence.seals import (
     digest_code,
     read_seal,
 )
+from workbench.jobs.metrics import WATERMARK
 from workbench.jobs.origin import find_origin
 from workbench.jobs.run import open_notebook
 from workbench.jobs.sealing import EVENT, STRATEGIES, code_now
+from workbench.store.canonical import plain
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from workbench.store.session import Store
 
 INJECTED: Final = "injected-parameters"
+SEALED: Final = ("run_id", "notebook", "params", "seed", "measures", "git_commit", "lock_hash")
+"""What the store and the seal both say of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +86,43 @@ def verify_run(run_id: str, *, store: Store | None = None) -> Verification:
 
     with nullcontext(store) if store else Store.open() as book:
         run = book.run(run_id)
-        notebook = open_notebook(run.path)
-        seal = read_seal(notebook)
-        found = check_notebook(notebook, seal, digest=_recorded_digest(book, run.run_id))
-        found += _check_ledger(book, seal)
+        notebook, seal, found = _check(book, run)
         if found:
             # What was edited proves nothing, whatever comes out of it again.
             return Verification(run.run_id, tuple(found))
         with TemporaryDirectory(prefix="workbench-verify-") as folder:
             return _verify(book, run, notebook, seal, Path(folder))
+
+
+def check_run(run_id: str, *, store: Store | None = None) -> tuple[Difference, ...]:
+    """Say in what a run is no longer what was sealed, without executing anything.
+
+    Its notebook is held against the seal, the seal against the store's digest and row of the run,
+    and the trial ledger against its chain and against the seal. Errors as of ``verify_run``.
+    """
+    from workbench.store.session import Store
+
+    with nullcontext(store) if store else Store.open() as book:
+        return tuple(_check(book, book.run(run_id))[2])
+
+
+def _check(book: Store, run: Run) -> tuple[NotebookNode, Seal, list[Difference]]:
+    notebook = open_notebook(run.path)
+    seal = read_seal(notebook)
+    # A seal that was changed says nothing of the row.
+    found = check_notebook(notebook, seal, digest=_recorded_digest(book, run.run_id)) or [
+        Difference(f"the store's row of the run, {name}", "it is not what was sealed")
+        for name in SEALED
+        if _own(getattr(run, name)) != _own(getattr(seal, name))
+    ]
+    return notebook, seal, found + _check_ledger(book, seal)
+
+
+def _own(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        # The watermark is put on the row by the job, whatever the notebook declares.
+        value = {name: each for name, each in value.items() if name != WATERMARK}
+    return plain(value)
 
 
 def _verify(
@@ -112,7 +144,7 @@ def _verify(
     if fault:
         differences.append(Difference("the second execution", fault))
     else:
-        differences += compare_measures(seal.measures, again)
+        differences += compare_measures(_own(seal.measures), _own(again))
     restored = seal.git_commit if changed and place is not None else None
     return Verification(run.run_id, tuple(differences), len(seal.measures), restored)
 
