@@ -87,3 +87,15 @@ def test_load_with_an_effect_carries_it_in_every_title(home):
 def test_load_with_an_effect_on_real_data_is_refused(candles):
     with pytest.raises(DataError, match="synthetic"):
         wb.load(["BTCUSDT"], source=candles, effect=0.05)
+
+
+def test_load_of_another_venue_of_the_lake(home, candles):
+    """What `workbench data synth` wrote, or an import from elsewhere, is loaded by its name."""
+    wb.data.write_market(wb.data.synthesise(["BTCUSDT"], n_bars=300, seed=2), home / "data/lake")
+    wb.data.import_file(candles, lake=home / "data/lake", venue="binance")
+
+    made = wb.load(["BTCUSDT"], source="lake:synthetic")
+    assert (made.watermark, made.n_bars) == ("SYNTHETIC", 300)
+    assert wb.load(["BTCUSDT"], source="lake:binance").watermark == ""
+    with pytest.raises(DataError, match="from bybit"):
+        wb.load(["BTCUSDT"])

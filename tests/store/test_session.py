@@ -144,3 +144,13 @@ def test_opening_a_store_that_is_current_does_not_load_alembic(migrated):
         f"Store.open({migrated!r}).close(); sys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_event_that_follows_from_others_is_refused_when_there_are_more_by_now(store):
+    first = store.add_event("a", actor="t", detail={}, after=0)
+    store.add_event("b", actor="t", detail={})
+    second = store.add_event("a", actor="t", detail={}, after=first)
+    for known in (0, first):
+        with pytest.raises(DataError, match=f"is number {second}, not {known}"):
+            store.add_event("a", actor="t", detail={}, after=known)
+    assert len(store.events(kind="a")) == 2

@@ -24,5 +24,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "status": ["check_series"],
         "synthetic": ["synthesise", "write_market"],
+        "tradelist": ["read_trades"],
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,9 @@ Moment = str | datetime | pd.Timestamp | None
 HELD_BACK: Final = timedelta(days=182)
 """How much of a synthetic market follows its end unseen, as the sealed end of real data does."""
 
+RECENT: Final = 20
+"""A run reads few markets again and again: each is recorded once among so many events."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
@@ -28,6 +32,7 @@ class _Origin:
     interval: str
     finer: str | None
     venue: str
+    is_made: bool
     start: datetime | None
     end: datetime | None
     seed: int
@@ -59,8 +64,8 @@ def load(
     start, end : str or datetime, optional
         First and last ``known_at``; text without a zone is UTC.
     source : str or Path, default="lake"
-        ``"lake"`` (what was pulled or imported), ``"synthetic"``, or the path of a CSV or Parquet
-        file, which is imported first.
+        ``"lake"`` (what was pulled or imported of Bybit; ``"lake:binance"`` of another venue),
+        ``"synthetic"``, or the path of a CSV or Parquet file, which is imported first.
     finer : str, optional
         A finer interval to load beside it, which decides the order of touches inside a bar.
     seed : int, default=0
@@ -84,8 +89,10 @@ def load(
 
     config = load_config()
     first, last = _moment(start), _moment(end)
-    venue = "synthetic" if str(source) == "synthetic" else "bybit"
-    if venue == "synthetic":
+    place, _, venue = str(source).partition(":")
+    venue = venue if place == "lake" and venue else "bybit"
+    is_made = str(source) == "synthetic"
+    if is_made:
         first = first or _year_before(last)
         last = last or first + YEAR
     else:
@@ -94,7 +101,7 @@ def load(
                 "An effect can be planted in a synthetic market only.",
                 "Leave out the effect, or load source='synthetic'.",
             )
-        if str(source) != "lake":
+        if place != "lake":
             report = data.import_file(Path(source), lake=config.lake_dir)
             data.seal_import(report)
             venue = report.venues[0]
@@ -105,7 +112,7 @@ def load(
                 "Begin earlier, pull older data, or move the seal on the record: "
                 "research.unseal(date, reason=...).",
             )
-    origin = _Origin(tuple(symbols), interval, finer, venue, first, last, seed, effect)
+    origin = _Origin(tuple(symbols), interval, finer, venue, is_made, first, last, seed, effect)
     market = _read(config, origin, first, last)
     _origins[identify(market)] = origin
     register(config, market)
@@ -149,14 +156,14 @@ def sealed_date(market: Market) -> datetime | None:
     origin = _origins.get(identify(market))
     if origin is None:
         return None
-    return origin.end if origin.venue == "synthetic" else _sealed(None)
+    return origin.end if origin.is_made else _sealed(None)
 
 
 def _read(config: Config, origin: _Origin, first: datetime | None, last: datetime | None) -> Market:
     from workbench import data
     from workbench.data.synthetic import Model
 
-    if origin.venue != "synthetic":
+    if not origin.is_made:
         market: Market = data.load(
             origin.symbols, interval=origin.interval, start=first, end=last, finer=origin.finer,
             venue=origin.venue, lake=config.lake_dir,
@@ -214,7 +221,7 @@ def _sealed(end: datetime | None) -> datetime | None:
 
 
 def register(config: Config, market: Market) -> None:
-    """Put the snapshot behind a market on record in the store."""
+    """Put the snapshot behind a market on record, and in a job that the run has read it."""
     from workbench.data import Lake, has_snapshot
     from workbench.store import Store
 
@@ -231,3 +238,7 @@ def register(config: Config, market: Market) -> None:
             end=market.index[-1].to_pydatetime(),
             is_synthetic=market.is_synthetic,
         )
+        run_id = os.environ.get("WORKBENCH_RUN_ID")
+        read = {"run_id": run_id, "snapshot_id": snapshot_id, "watermark": market.watermark}
+        if run_id and read not in list(store.events(kind="read", limit=RECENT)["detail"]):
+            store.add_event("read", actor="research", detail=read)

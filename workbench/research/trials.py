@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from typing import Any, Literal
 
 import numpy as np
@@ -117,21 +118,21 @@ def record_trials(
     *,
     family: str | None,
     kind: Kind,
+    measures: Sequence[Mapping[str, Any]] | None = None,
+    scheme: Mapping[str, Any] | None = None,
+    first_day: date | None = None,
 ) -> None:
-    """Append evaluations with daily returns of shape (n_strategies, n_days) to the ledger."""
+    """Append evaluations with daily returns of shape (n_strategies, n_days) to the ledger.
+
+    A ``scheme`` says how they came about where it was not one backtest over the whole market, and
+    ``first_day`` where its returns begin.
+    """
     from workbench.store import Store, Trial
 
     register(config, market)
-    setting = {
-        "costs": asdict(costs),
-        "account": asdict(account),
-        "symbols": market.symbols,
-        "interval": market.interval,
-        "first": market.index[0].isoformat(),
-        "last": market.index[-1].isoformat(),
-        "finer": sorted(market.others),
-    }
-    digest = hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()
+    digest = setting_hash(market, costs, account, scheme=scheme)
+    first_day = first_day or day_ends(market.index)[0][0].date()
+    measures = measures or [{}] * len(strategies)
     trials = [
         Trial(
             family=family or type(strategy).__name__,
@@ -141,10 +142,28 @@ def record_trials(
             snapshot_id=identify(market),
             costs_hash=digest,
             kind=kind,
-            measures={},
-            first_day=day_ends(market.index)[0][0].date(),
+            measures=found,
+            first_day=first_day,
         )
-        for strategy in strategies
+        for strategy, found in zip(strategies, measures, strict=True)
     ]
     with Store.open() as store:
         store.add_trials(trials, returns=daily, run_id=os.environ.get("WORKBENCH_RUN_ID"))
+
+
+def setting_hash(
+    market: Market, costs: Costs, account: Account, *, scheme: Mapping[str, Any] | None = None
+) -> str:
+    """Return the hash of what decides an outcome beside the strategy and the data."""
+    setting: dict[str, Any] = {
+        "costs": asdict(costs),
+        "account": asdict(account),
+        "symbols": market.symbols,
+        "interval": market.interval,
+        "first": market.index[0].isoformat(),
+        "last": market.index[-1].isoformat(),
+        "finer": sorted(market.others),
+    }
+    if scheme is not None:
+        setting["scheme"] = dict(scheme)
+    return hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -301,10 +301,30 @@ class Store:
 
     # Events
 
-    def add_event(self, kind: str, *, actor: str, detail: Mapping[str, Any]) -> int:
-        """Append an event and return its number."""
+    def add_event(
+        self, kind: str, *, actor: str, detail: Mapping[str, Any], after: int | None = None
+    ) -> int:
+        """Append an event and return its number.
+
+        ``after`` is the number of the last event of this kind that the caller knows, 0 where it
+        knows none: what follows from them is not written if there are others by now.
+
+        Raises
+        ------
+        DataError
+            If there is an event of this kind after that one.
+        """
         row = EventRow(at=self._clock.now(), kind=kind, actor=actor, detail=plain(detail))
         with self._write() as session:
+            if after is not None:
+                same_kind = select(func.max(EventRow.event_id)).where(EventRow.kind == kind)
+                last = session.scalar(same_kind) or 0
+                if last != after:
+                    raise DataError(
+                        f"The last event of the kind {kind!r} is number {last}, not {after}: "
+                        "another process has written since it was read.",
+                        "Read it again, and decide again on what it says now.",
+                    )
             session.add(row)
             session.flush()
             return row.event_id
