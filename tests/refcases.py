@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tests.risk import adapters as risk
 from tests.validation import adapters as validation
 from workbench.core import measures
 
@@ -101,6 +102,7 @@ ADAPTERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "drawdowns_top5": lambda returns: {"top5": top_episodes(returns)},
     "trade_stats": trades,
     **validation.ADAPTERS,
+    **risk.ADAPTERS,
 }
 
 _WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -146,7 +148,7 @@ def _run(case: Mapping[str, Any], folder: Path) -> Outcome:
 def _inputs(inputs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     answer = {}
     for key, value in inputs.items():
-        if not key.endswith("_file"):
+        if not (key.endswith("_file") or (isinstance(value, str) and value.startswith("data/"))):
             answer[key] = value
             continue
         place = folder / value

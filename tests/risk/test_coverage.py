@@ -1,0 +1,165 @@
+"""Protects the backtest of risk forecasts: causal, at the nominal rate, and told as it is."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.risk.simulated import frame, garch_returns
+from tests.validation.history import read_market
+from workbench.core.errors import DataError
+from workbench.core.measures import expected_shortfall, value_at_risk
+from workbench.risk import garch
+from workbench.risk.coverage import ALL, FILTERED, METHODS, forecast_tails, judge_forecasts
+from workbench.risk.vartests import kupiec
+
+CONDITIONAL = ["ewma_historical", "garch_student", "garch_historical", "garch_extremes"]
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """Six years of four symbols by GARCH(1,1) with Student errors, and every forecast of them."""
+    returns = frame(garch_returns(1, 2_000, alpha=0.1, beta=0.88, nu=5.0, n_symbols=4))
+    return returns, forecast_tails(returns, refit_bars=60)
+
+
+@pytest.mark.parametrize("method", CONDITIONAL)
+@pytest.mark.parametrize("level", [0.95, 0.99])
+def test_conditional_methods_cover_simulated_garch_at_the_nominal_rate(simulated, method, level):
+    """RK-10: Kupiec's test over the four symbols together passes at one per cent."""
+    judged = judge_forecasts(simulated[0], simulated[1].table).loc[method, level]
+    hits, bars = judged["hits"].sum(), judged["bars"].sum()
+    assert bars == 4 * (2_000 - 365)
+    assert kupiec(int(hits), int(bars), level=level).p_value > 0.01
+    assert (judged["independence"] > 0.001).all()
+
+
+def test_method_that_knows_neither_clusters_nor_fat_tails_is_found_out(simulated):
+    judged = judge_forecasts(simulated[0], simulated[1].table).loc["normal", 0.99]
+    assert kupiec(int(judged["hits"].sum()), int(judged["bars"].sum()), level=0.99).p_value < 1e-6
+    assert judged["christoffersen"].max() < 0.01
+    assert judged["z2"].max() < -0.5
+    assert "green" not in set(judged["zone"])
+
+
+def test_every_method_has_a_shortfall_above_its_value_at_risk(simulated):
+    table = simulated[1].table
+    assert set(table.columns.get_level_values("method")) == set(ALL)
+    var, es = (table.xs(name, axis=1, level="measure") for name in ("var", "es"))
+    assert ((es - var).iloc[364:] >= -1e-12).all().all()
+    assert table.iloc[:364].isna().all().all()
+    assert table.iloc[364:].notna().all().all()
+
+
+def test_forecast_is_made_of_the_window_that_ends_at_its_row(simulated):
+    returns, made = simulated
+    x = returns["BUSDT"].to_numpy()[100 : 100 + 365]
+    row = made.table["historical", 0.95, "BUSDT"].iloc[464]
+    assert row["var"] == value_at_risk(x, level=0.95)
+    assert row["es"] == expected_shortfall(x, level=0.95)
+
+
+def test_forecasts_know_no_later_bar(simulated):
+    """The rows up to a change are the same to the last bit, whatever the bars after it."""
+    returns, made = simulated
+    changed = returns.iloc[:800].copy()
+    changed.iloc[700:] *= -5
+    cut = forecast_tails(changed, refit_bars=60).table
+    pd.testing.assert_frame_equal(
+        cut.iloc[:700], made.table.iloc[:700], check_exact=True, check_freq=False
+    )
+    assert not np.array_equal(cut.iloc[705], made.table.iloc[705])
+
+
+def test_hits_are_held_against_the_bar_after_the_forecast():
+    index = pd.date_range("2024-01-01", periods=4, tz="UTC")
+    returns = pd.DataFrame({"A": [0.0, -0.1, np.nan, -0.3]}, index)
+    columns = pd.MultiIndex.from_product(
+        [["m"], [0.95], ["A"], ["es", "var"]], names=["method", "level", "symbol", "measure"]
+    )
+    table = pd.DataFrame([[0.2, 0.15], [0.3, 0.2], [np.nan] * 2, [0.1, 0.05]], index, columns)
+    judged = judge_forecasts(returns, table).loc[("m", 0.95, "A")]
+    # -0.1 follows 0.15: no hit; the next bar that is there, -0.3, follows 0.2: a hit.
+    assert [judged["bars"], judged["hits"]] == [2, 1]
+    assert judged["var"] == pytest.approx(0.175)
+    assert judged["z1"] == pytest.approx(1 - 0.3 / 0.3)
+
+
+def test_missing_bars_of_one_symbol_move_no_other():
+    returns = frame(garch_returns(2, 460, n_symbols=2))
+    holed = returns.copy()
+    holed.iloc[:40, 1] = np.nan
+    holed.iloc[420, 1] = np.nan
+    methods = ["historical", "garch_student"]
+    full, part = (forecast_tails(r, methods=methods).table for r in (returns, holed))
+    one = full.columns.get_level_values("symbol") == "AUSDT"
+    pd.testing.assert_frame_equal(full.loc[:, one], part.loc[:, one], check_exact=True)
+    other = part.loc[:, ~one]
+    assert other.iloc[:404].isna().all().all()
+    assert other.iloc[420].isna().all()
+    assert other.iloc[421:].notna().all().all()
+
+
+def test_fits_say_which_fell_back(monkeypatch):
+    real = garch._problem
+    seen = []
+
+    def problem(*args):
+        seen.append(args)
+        return "stuck" if len(seen) == 1 else real(*args)
+
+    monkeypatch.setattr(garch, "_problem", problem)
+    made = forecast_tails(frame(garch_returns(3, 420)), methods=["garch_student"])
+    assert made.fits["model"].tolist() == ["ewma", "garch"]
+    assert made.fits["note"].tolist()[0] == "EWMA stands in: stuck"
+    assert made.fits["known_at"].tolist() == [
+        made.table.index[364], made.table.index[394],
+    ]  # fmt: skip
+    assert made.table.iloc[364:].notna().all().all()
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_bytes():
+    returns = frame(garch_returns(4, 400, n_symbols=3))
+    alone, shared = (forecast_tails(returns, workers=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(alone.table, shared.table, check_exact=True)
+    pd.testing.assert_frame_equal(alone.fits, shared.fits, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("returns", "options", "said"),
+    [
+        (frame(garch_returns(5, 400)), {"methods": ["magic"]}, "no method"),
+        (frame(garch_returns(5, 400)), {"methods": []}, "no method"),
+        (frame(garch_returns(5, 400)), {"window": 60}, "windows of 60"),
+        (frame(garch_returns(5, 300)), {}, "300 bars leave nothing"),
+        (frame(garch_returns(5, 1)), {}, "1 bars leave nothing"),
+        (frame(np.zeros((400, 1))), {"methods": ["normal"]}, "AUSDT: All 365 returns are 0"),
+        (frame(np.zeros((400, 1))), {"methods": ["garch_normal"]}, "AUSDT: All 365 returns"),
+    ],
+)
+def test_what_cannot_be_forecast_is_refused(returns, options, said):
+    with pytest.raises(DataError, match=said):
+        forecast_tails(returns, **options)
+
+
+@pytest.mark.slow
+def test_coverage_of_bitcoin_is_told_as_it_is(shared_data):
+    """RK-10: every method on daily BTC from 2020 to 2025, whatever the rates are."""
+    market = read_market(shared_data / "bybit_linear_major_long" / "ohlcv_1h.parquet")
+    days = market.select(["BTCUSDT"]).resample("D")
+    returns = days.close.pct_change(fill_method=None)
+    made = forecast_tails(returns)
+    judged = judge_forecasts(returns, made.table)
+
+    assert set(judged.index.get_level_values("method")) == set(METHODS) | set(FILTERED)
+    assert judged["bars"].nunique() == 1
+    assert judged["bars"].iloc[0] == returns["BTCUSDT"].count() - 365 > 1_400
+    # The rates are those of the returns themselves, counted anew.
+    following = returns["BTCUSDT"].dropna().shift(-1)
+    for (method, level, symbol), row in judged.iterrows():
+        var = made.table[method, level, symbol, "var"].dropna()
+        hits = (following.loc[var.index] < -var).sum()
+        assert row["hits"] == hits
+        assert row["rate"] == pytest.approx(hits / row["bars"])
+    assert len(made.fits) == len(range(0, returns["BTCUSDT"].count() - 364, 30))
+    print(judged.round(4).to_string())  # noqa: T201 - the table is the result
