@@ -9,11 +9,22 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submodules=["backtest", "core", "data", "jobs", "panels", "research", "strategies"],
+    submodules=[
+        "backtest",
+        "core",
+        "data",
+        "jobs",
+        "panels",
+        "research",
+        "risk",
+        "strategies",
+        "validation",
+    ],
     submod_attrs={
         "backtest": ["figures"],
+        "backtest.report": ["readable"],
         "jobs": ["record"],
         "panels": ["explore", "show"],
-        "research": ["compare", "load", "sweep"],
+        "research": ["compare", "load", "optimise", "sweep"],
     },
 )

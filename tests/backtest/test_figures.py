@@ -10,10 +10,11 @@ from tests.backtest.test_run import HARD, random_plan
 from tests.backtest.test_sweep import Cross
 from tests.markets import make_market, random_market, scripted
 from workbench.backtest import figures, run, sweep
-from workbench.backtest.report import compare_measures, measures, monthly_returns
+from workbench.backtest.report import measures, monthly_returns, readable
 from workbench.core.costs import FREE, Costs
 from workbench.core.errors import DataError
 from workbench.core.records import Account
+from workbench.core.wording import THIN
 from workbench.data import synthesise
 
 
@@ -43,8 +44,15 @@ def test_measures_without_a_trade_do_not_fail():
     assert np.isnan(named["win_rate"])
 
 
-def test_compare_measures_has_a_column_for_each(result):
-    assert list(compare_measures({"a": result, "b": result})) == ["a", "b"]
+def test_readable_writes_measures_in_words_and_units(result, swept):
+    text = readable(pd.DataFrame({"mine": measures(result)}))
+    deepest = 100 * measures(result)["max_drawdown"]
+    assert text.loc["max drawdown", "mine"] == f"{deepest:.1f}{THIN}%"
+    assert text.loc["fills", "mine"] == f"{len(result.fills):,}"
+    ranked = swept.ranked()
+    row = readable(ranked, by="columns").iloc[0]
+    assert (row["fast"], row["slow"]) == tuple(str(ranked[name].iloc[0]) for name in swept.grid)
+    assert row["Sharpe ratio"] == f"{ranked['sharpe'].iloc[0]:.2f}"
 
 
 def test_monthly_returns_compound_to_the_total():
@@ -56,7 +64,10 @@ def test_monthly_returns_compound_to_the_total():
     assert np.isfinite(months).sum() == 3
 
 
-DRAWN = ["equity", "underwater", "monthly", "rolling_sharpe", "distribution", "trades", "waterfall"]
+DRAWN = [
+    *("equity", "underwater", "monthly", "rolling_sharpe", "distribution", "weights", "trades"),
+    "waterfall",
+]
 
 
 @pytest.mark.parametrize("draw", DRAWN)
@@ -65,16 +76,9 @@ def test_figure_is_titled_with_its_watermark_and_small(draw):
     done = run(Cross(fast=20, slow=100), market)
     figure = getattr(figures, draw)(done)
     assert figure.layout.title.text.startswith("<b>SYNTHETIC</b>")
+    assert figure.layout.meta["name"]
     assert len(json.dumps(figure.to_plotly_json(), default=str)) < 1_000_000
     assert figure.data
-
-
-def test_thin_keeps_the_extremes_and_the_ends():
-    series = pd.Series(np.random.default_rng(0).normal(size=100_000).cumsum())
-    drawn = figures.thin(series)
-    assert len(drawn) <= figures.MAX_POINTS + 2
-    assert (drawn.min(), drawn.max()) == (series.min(), series.max())
-    assert (drawn.index[0], drawn.index[-1]) == (0, 99_999)
 
 
 def test_trades_stand_on_the_candle_in_which_they_filled():
@@ -83,6 +87,13 @@ def test_trades_stand_on_the_candle_in_which_they_filled():
     figure = figures.trades(run(scripted([0.5, 0.5]), market, costs=FREE))
     candles, buys = figure.data[0], figure.data[1]
     assert buys.x[0] == candles.x[1] == "2024-01-01 01:00:00"
+
+
+def test_monthly_of_one_year_names_that_year_and_no_part_of_one():
+    """Trap: plotly takes a lone year for a number and draws 2022.5 to 2023.5."""
+    figure = figures.monthly(run(random_plan(3), random_market(3)))
+    assert list(figure.data[0].y) == ["2024"]
+    assert figure.layout.yaxis.type == "category"
 
 
 def test_waterfall_figure_ends_at_the_result(result):

@@ -1,12 +1,15 @@
 """Protects what a backtest promises: no look-ahead, books that add up, one answer every time."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.markets import make_market, random_market, scripted
+from tests.markets import make_instrument, make_market, random_market, scripted
 from workbench.backtest import LAYERS, run
 from workbench.core.costs import FREE, Costs
 from workbench.core.errors import DataError, ModelError
@@ -110,6 +113,33 @@ def test_waterfall_ends_at_the_result_and_each_layer_is_its_own():
     assert (steps[["fees", "spread and slippage"]] < 0).all()
 
 
+FLAT = {"close": [100.0] * 6}
+ONE_AT_A_TIME = {
+    "next-open fills": ({"open": [100, 100, 104, 104, 100, 100], **FLAT}, FREE, None),
+    "fees": (FLAT, replace(FREE, taker_fee_bps=10.0), None),
+    "spread and slippage": (FLAT, replace(FREE, spread_bps=10.0), None),
+    "latency": ({"close": [100, 100, 110, 110, 110, 110], "open": [100, 100, 100, 110, 110, 110]},
+                replace(FREE, latency_s=900.0), None),
+    "funding": ({**FLAT, "funding_settled": [np.nan] * 3 + [1e-3] + [np.nan] * 2},
+                replace(FREE, has_funding=True), None),
+    "rounding": ({"close": [100, 100, 100, 110, 110, 110]}, FREE, {"qty_step": Decimal(5)}),
+    "liquidation": ({"close": [100, 100, 100, 100, 100, 110], "low": [100, 100, 100, 50, 100, 100]},
+                    FREE, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", ONE_AT_A_TIME)
+def test_waterfall_each_layer_takes_what_is_its_own_and_nothing_else(layer):
+    """A market in which one thing alone costs something: only its row steps."""
+    columns, costs, changes = ONE_AT_A_TIME[layer]
+    instruments = None if changes is None else {"AAAUSDT": make_instrument(**changes)}
+    market = make_market(instruments=instruments, **columns)
+    account = Account(1_000, leverage=3, margin_leverage=20)
+    result = run(scripted([None, 0.8]), market, costs=costs, account=account)
+    steps = result.waterfall()["total_return"].diff().dropna()
+    assert [name for name, step in steps.items() if abs(step) > 1e-12] == [layer]
+
+
 def test_notes_name_what_the_market_could_not_simulate():
     result = run(scripted([0.5]), random_market(1, n_symbols=1, with_instruments=False))
     assert "no instrument data for AAAUSDT" in result.notes[0]
@@ -170,13 +200,10 @@ def test_group_with_a_leg_too_small_is_not_sent_at_all():
     """The second leg's lot is a hundred coins: the first is not left alone."""
     market = random_market(4, volatility=1e-4)
     big = dict(market.instruments)
-    import dataclasses
-    from decimal import Decimal
-
-    big["BBBUSDT"] = dataclasses.replace(big["BBBUSDT"], qty_step=Decimal(100))
-    result = run(Stepper(), dataclasses.replace(market, instruments=big), costs=FREE)
+    big["BBBUSDT"] = replace(big["BBBUSDT"], qty_step=Decimal(100))
+    result = run(Stepper(), replace(market, instruments=big), costs=FREE)
     assert result.fills.empty
-    alone = run(Stepper(group=""), dataclasses.replace(market, instruments=big), costs=FREE)
+    alone = run(Stepper(group=""), replace(market, instruments=big), costs=FREE)
     assert alone.fills["symbol"].unique().tolist() == ["AAAUSDT"]
 
 

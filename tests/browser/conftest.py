@@ -58,7 +58,8 @@ def panels(home, runs):  # noqa: F811
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         text = ""
-        while "running at" not in text:
+        # The address is told once the server listens there.
+        while "token=" not in text:
             line = process.stdout.readline()
             assert line, text
             text += line

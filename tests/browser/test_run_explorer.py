@@ -21,7 +21,7 @@ def test_run_is_chosen_and_compared(opened):
     opened.locator("tr.wb-row", has_text="crossover").click()
     opened.wait_for_selector("tr.wb-row[aria-selected=true]:has-text('crossover')")
     measures = opened.locator(".wb-card", has=opened.get_by_role("heading", name="Measures"))
-    measures.get_by_text("strategy.sharpe").wait_for()
+    measures.get_by_text("Sharpe ratio").wait_for()
     assert "SYNTHETIC" in opened.locator(".wb-mark").inner_text()
     beside = opened.locator("select").nth(1)
     beside.select_option(index=1)
@@ -58,6 +58,18 @@ def test_without_the_token_nothing_is_shown(page, panels):
     base = "{0.scheme}://{0.netloc}".format(urlsplit(address))
     reply = page.request.get(f"{base}/voila/render/runs.ipynb", max_redirects=0)
     assert reply.status in (302, 403)
+
+
+def test_login_form_takes_the_token_and_nothing_else(page, panels):
+    _, address = panels
+    page.goto(address.split("?")[0])
+    page.fill("input[type=password]", "not the token, though as long")
+    page.keyboard.press("Enter")
+    page.get_by_text("This is not the token.").wait_for()
+    page.fill("input[type=password]", address.split("token=")[1])
+    page.keyboard.press("Enter")
+    page.wait_for_selector("tr.wb-row", timeout=60_000)
+    assert {urlsplit(url).hostname for url in page.asked if url.startswith("http")} == {"127.0.0.1"}
 
 
 def test_closing_the_page_leaves_no_kernel(opened, panels):

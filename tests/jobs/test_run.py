@@ -89,6 +89,37 @@ def test_run_notebook_page_carries_the_watermark(home):
     assert '<p class="watermark">SYNTHETIC</p>' in page
 
 
+def test_run_notebook_silent_about_a_synthetic_market_is_marked_all_the_same(home):
+    """What a run has read is on record: a notebook cannot forget the label. Twice, since the
+    second run adds no trial of its own."""
+    cell = (
+        "import workbench as wb\n"
+        "market = wb.load(['BTCUSDT'], source='synthetic', start='2024-01-01', end='2024-01-20')\n"
+        "wb.research.backtest(wb.strategies.BuyAndHold(), market)"
+    )
+    book = write_notebook(home / "made.ipynb", "text: # Made", cell)
+
+    for _ in range(2):
+        done = run_notebook(book)
+        assert done.measures == {"watermark": "SYNTHETIC"}
+        assert "<title>Made · SYNTHETIC</title>" in done.html.read_text("utf-8")
+    with Store.open() as store:
+        assert store.run(done.run_id).measures["watermark"] == "SYNTHETIC"
+        reads = store.events(kind="read")["detail"]
+    assert next(read["run_id"] for read in reads) == done.run_id
+    assert len(reads) == 2
+
+
+def test_run_notebook_failure_in_a_function_of_the_notebook_names_its_line(home):
+    book = write_notebook(home / "bad.ipynb", "def f(n):\n    return 1 / n", "f(0)")
+
+    lines = run_notebook(book).error.splitlines()
+
+    assert lines[0].endswith("line 1:")
+    assert "code cell line 2 in f" in lines[2]
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+
+
 def test_run_notebook_failure_keeps_partial_copy_and_tells_in_ten_lines(home):
     book = write_notebook(
         home / "bad.ipynb", RECORD, "text: Does it *parse*?",

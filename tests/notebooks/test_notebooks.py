@@ -40,7 +40,9 @@ def test_notebook_runs_on_the_synthetic_market(path, home):
     done = run_notebook(path, SMALL[path.stem])
 
     assert done.status == "done", done.error
-    assert count_figures(done) > 0
+    titles = figure_titles(done)
+    assert titles
+    assert [title for title in titles if "SYNTHETIC" not in title] == []
     assert "SYNTHETIC" in done.html.read_text("utf-8")
     with Store.open() as store:
         row = store.run(done.run_id)
@@ -79,24 +81,38 @@ def test_notebook_declared_outputs_come_out_again(path, home):
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+def test_research_notebook_takes_a_strategy_that_learns(home):
+    """A pair is fitted on the bars before those that it is judged on."""
+    small = SMALL["20_research_strategy"]
+    params = {
+        **small, "STRATEGY": "pairs", "PARAMS": {"max_p_value": 1.0}, "FIT_UNTIL": "2024-01-31",
+        "GRID": {"entry_z": [1.0, 2.0], "exit_z": [0.0, 0.5]},
+    }  # fmt: skip
+
+    done = run_notebook(RESEARCH["20_research_strategy"], params)
+
+    assert done.status == "done", done.error
+    with Store.open() as store:
+        days = store.trials()["first_day"]
+    assert {str(day) for day in days} == {"2024-01-31"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stem", ["20_research_strategy", "30_compare_strategies"])
-def test_notebook_runs_on_real_hourly_bars_of_a_file(stem, home, shared_data):
+def test_comparison_runs_on_real_hourly_bars_of_a_file(home, shared_data):
     source = shared_data / "bybit_linear_major_long" / "ohlcv_1h.parquet"
     params = {"SOURCE": str(source), "SYMBOLS": MAJORS, "START": "2023-01-01", "END": "2024-01-01"}
 
-    done = run_notebook(RESEARCH[stem], params)
+    done = run_notebook(RESEARCH["30_compare_strategies"], params)
 
     assert done.status == "done", done.error
     assert "SYNTHETIC" not in done.html.read_text("utf-8")
 
 
-def count_figures(done: JobResult) -> int:
-    """The plotly figures among the outputs of an executed notebook."""
-    outputs = [
-        output
+def figure_titles(done: JobResult) -> list[str]:
+    """The titles of the plotly figures among the outputs of an executed notebook."""
+    return [
+        output.data[PLOTLY]["layout"]["title"]["text"]
         for cell in open_notebook(done.path).cells
         for output in cell.get("outputs", [])
         if PLOTLY in output.get("data", {})
     ]
-    return len(outputs)

@@ -53,7 +53,7 @@ def test_setting_that_the_strategy_refuses_says_why_and_keeps_the_figure(explore
 
 def test_waterfall_and_measures_are_those_of_the_result(explorer):
     assert list(explorer.figure.data[3].y) == list(explorer.result.waterfall().index)
-    assert f"{explorer.result.measures()['sharpe']:,.3f}" in explorer.measures.value
+    assert f"{explorer.result.measures()['sharpe']:.2f}</td>" in explorer.measures.value
 
 
 def test_explore_in_a_job_returns_the_static_figure(home, monkeypatch):

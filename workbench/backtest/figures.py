@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,43 +12,28 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from workbench.backtest.report import monthly_returns
+from workbench.core.drawing import (  # noqa: F401 - notebooks say wb.figures.TEMPLATE
+    ACCENT,
+    DOWN,
+    LINES,
+    QUIET,
+    TEMPLATE,
+    UP,
+    draw_line,
+    thin_frame,
+    times,
+    titled,
+)
 from workbench.core.errors import DataError
 from workbench.core.measures import drawdown_path, sharpe
 from workbench.core.records import to_bar_start
+from workbench.core.wording import better_way, describe_name
 
 if TYPE_CHECKING:
     from workbench.backtest.run import Result
     from workbench.backtest.sweep import Sweep
 
-ACCENT: Final = "#2962ff"
-QUIET: Final = "#8a94a6"
-UP: Final = "#0f9d78"
-DOWN: Final = "#d93a4a"
-LINES: Final = (ACCENT, "#e08a00", "#7a3fd1", "#00838f", "#b0305c", "#5d7d1f", "#8d6748")
-MAX_POINTS: Final = 2_000
-"""Points drawn of a line: more than a screen has columns, few enough for a small page."""
-LOSSES: Final = (
-    "max_drawdown", "volatility", "fees_usdt", "funding_usdt", "turnover_usdt", "n_liquidations",
-)  # fmt: skip
 MAX_CANDLES: Final = 400
-
-TEMPLATE: Final = go.layout.Template(
-    layout={
-        "font": {"family": "Inter, 'Segoe UI', Helvetica, Arial, sans-serif", "size": 12,
-                 "color": "#1c2530"},
-        "title": {"font": {"size": 15}, "x": 0, "xref": "paper", "xanchor": "left"},
-        "colorway": LINES,
-        "paper_bgcolor": "#ffffff",
-        "plot_bgcolor": "#ffffff",
-        "margin": {"l": 64, "r": 24, "t": 56, "b": 40},
-        "xaxis": {"gridcolor": "#eef1f5", "linecolor": "#c9d1db", "ticks": "outside",
-                  "tickcolor": "#c9d1db", "zeroline": False},
-        "yaxis": {"gridcolor": "#eef1f5", "zerolinecolor": "#c9d1db", "automargin": True},
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
-        "hovermode": "x unified",
-        "height": 420,
-    }
-)  # fmt: skip
 
 
 def equity(result: Result, *, beside: Result | None = None) -> go.Figure:
@@ -57,23 +42,25 @@ def equity(result: Result, *, beside: Result | None = None) -> go.Figure:
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.04
     )
     if beside is not None:
-        _line(figure, beside.equity, _name(beside), QUIET, row=1)
-        _line(figure, _drawdown(beside), _name(beside), QUIET, row=2, is_shown=False)
-    _line(figure, result.equity, _name(result), ACCENT, row=1)
-    _line(figure, _drawdown(result), _name(result), DOWN, row=2, is_shown=False, fill="tozeroy")
+        draw_line(figure, beside.equity, _name(beside), QUIET, row=1)
+        draw_line(figure, _drawdown(beside), _name(beside), QUIET, row=2, is_shown=False)
+    draw_line(figure, result.equity, _name(result), ACCENT, row=1)
+    draw_line(figure, _drawdown(result), _name(result), DOWN, row=2, is_shown=False, fill="tozeroy")
     figure.update_yaxes(title="equity, USDT", row=1, col=1)
     figure.update_yaxes(title="drawdown", tickformat=".0%", row=2, col=1)
     last, capital = float(result.equity.iloc[-1]), result.account.capital_usdt
-    return _finish(figure, result, f"{capital:,.0f} became {last:,.0f} USDT", height=520)
+    title = f"{capital:,.0f} became {last:,.0f} USDT"
+    return _finish(figure, result, "equity and drawdown", title, height=520)
 
 
 def underwater(result: Result) -> go.Figure:
     """Return how far below its last peak the equity was, bar by bar."""
     path = _drawdown(result)
     figure = go.Figure()
-    _line(figure, path, "drawdown", DOWN, fill="tozeroy")
+    draw_line(figure, path, "drawdown", DOWN, fill="tozeroy")
     figure.update_yaxes(tickformat=".0%")
-    return _finish(figure, result, f"At worst {-float(path.min()):.1%} below the peak")
+    title = f"At worst {-float(path.min()):.1%} below the peak"
+    return _finish(figure, result, "underwater", title)
 
 
 def monthly(result: Result) -> go.Figure:
@@ -88,13 +75,14 @@ def monthly(result: Result) -> go.Figure:
             z=values, x=names, y=[str(year) for year in table.index], zmid=0, zmin=-reach,
             zmax=reach, colorscale=[[0, DOWN], [0.5, "#ffffff"], [1, UP]], showscale=False,
             texttemplate="%{z:.1%}", hovertemplate="%{y} %{x}: %{z:.2%}<extra></extra>", xgap=2,
-            ygap=2,
+            ygap=2, textfont_size=10,
         )
     )  # fmt: skip
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(autorange="reversed", type="category")
     share = (values[:, :12] > 0).sum() / max(1, np.isfinite(values[:, :12]).sum())
     height = 140 + 36 * len(table)
-    return _finish(figure, result, f"{share:.0%} of the months gained", height=height)
+    title = f"{share:.0%} of the months gained"
+    return _finish(figure, result, "monthly returns", title, height=height)
 
 
 def rolling_sharpe(result: Result, *, days: int = 90) -> go.Figure:
@@ -103,11 +91,11 @@ def rolling_sharpe(result: Result, *, days: int = 90) -> go.Figure:
     window = result.daily_returns.rolling(days)
     ratio = (window.mean() / window.std() * np.sqrt(365)).dropna()
     figure = go.Figure()
-    _line(figure, ratio, f"{days} days", ACCENT)
+    draw_line(figure, ratio, f"{days} days", ACCENT)
     figure.add_hline(y=0, line_color=QUIET, line_width=1)
     share = float((ratio > 0).mean()) if len(ratio) else 0.0
     title = f"Sharpe ratio of {days} days: above zero {share:.0%} of the time"
-    return _finish(figure, result, title)
+    return _finish(figure, result, "rolling Sharpe ratio", title)
 
 
 def distribution(result: Result) -> go.Figure:
@@ -126,7 +114,29 @@ def distribution(result: Result) -> go.Figure:
     figure.update_xaxes(tickformat=".1%")
     figure.update_layout(bargap=0.05)
     worst = float(daily.min())
-    return _finish(figure, result, f"Daily returns: the worst day was {worst:.1%}")
+    title = f"Daily returns: the worst day was {worst:.1%}"
+    return _finish(figure, result, "distribution of returns", title)
+
+
+def weights(result: Result) -> go.Figure:
+    """Return the weights that were wanted, a row for each symbol: long in green, short in red."""
+    wanted = thin_frame(result.weights.ffill().fillna(0.0))
+    values = wanted.to_numpy()
+    reach = float(np.abs(values).max()) or 1.0
+    figure = go.Figure(
+        go.Heatmap(
+            z=values.T, x=times(wanted.index), y=list(wanted.columns), zmin=-reach, zmax=reach,
+            colorscale=[[0, DOWN], [0.5, "#ffffff"], [1, UP]], ygap=3,
+            colorbar={"thickness": 12},
+            hovertemplate="%{y} at %{x}: %{z:.3f}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_layout(hovermode="closest")
+    held = result.weights.ffill().to_numpy()
+    title = f"Wanted to be long {(held > 0).mean():.0%} of the time, short {(held < 0).mean():.0%}"
+    height = 150 + 34 * values.shape[1]
+    return _finish(figure, result, "weights wanted", title, height=height)
 
 
 def trades(
@@ -156,7 +166,7 @@ def trades(
     }
     figure = go.Figure(
         go.Candlestick(
-            x=_times(bars["close"].index), name=symbol, showlegend=False,
+            x=times(bars["close"].index), name=symbol, showlegend=False,
             increasing={"line": {"color": UP, "width": 1}, "fillcolor": UP},
             decreasing={"line": {"color": DOWN, "width": 1}, "fillcolor": DOWN}, **bars,
         )
@@ -173,37 +183,49 @@ def trades(
             for qty, price, why in zip(own["qty"], own["price"], own["reason"], strict=True)
         ]
         figure.add_scatter(
-            x=_times(pd.DatetimeIndex(own["filled_at"])), y=own["price"], mode="markers", name=name,
+            x=times(pd.DatetimeIndex(own["filled_at"])), y=own["price"], mode="markers", name=name,
             text=text, hovertemplate="%{text}<extra></extra>",
             marker={"symbol": mark, "size": 10, "color": colour,
                     "line": {"width": 1, "color": "#ffffff"}},
         )  # fmt: skip
     figure.update_layout(xaxis_rangeslider_visible=False, hovermode="closest")
-    return _finish(figure, result, f"{symbol}: {len(fills)} fills", height=480)
+    return _finish(
+        figure, result, "trades on the candles", f"{symbol}: {len(fills)} fills", height=480
+    )
 
 
 def waterfall(result: Result) -> go.Figure:
     """Return what each layer of reality takes from the Sharpe ratio and the total return."""
     table = result.waterfall()
-    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.1,
-                           subplot_titles=["Sharpe ratio", "total return"])  # fmt: skip
+    figure = make_subplots(
+        rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.06,
+        subplot_titles=["Sharpe ratio", "total return"],
+    )  # fmt: skip
     for column, (name, shape) in enumerate((("sharpe", ".2f"), ("total_return", ".1%")), start=1):
         values = table[name].to_numpy()
         steps = np.diff(values)
         figure.add_waterfall(
-            x=[*table.index, "as traded"], y=[values[0], *steps, 0.0],
+            y=[*table.index, "as traded"], x=[values[0], *steps, 0.0], orientation="h",
             measure=["absolute", *["relative"] * len(steps), "total"],
             text=[f"{v:{shape}}" for v in [*values, values[-1]]], textposition="outside",
+            textfont_size=11, constraintext="none", cliponaxis=False,
             increasing_marker_color=UP, decreasing_marker_color=DOWN, totals_marker_color=ACCENT,
-            connector_line_color="#c9d1db", showlegend=False, cliponaxis=False,
-            customdata=[0.0, *steps, 0.0],
-            hovertemplate="%{x}: %{text} (%{customdata:+.3f})<extra></extra>", row=1, col=column,
+            connector_line_color="#c9d1db", showlegend=False, customdata=[0.0, *steps, 0.0],
+            hovertemplate="%{y}: %{text} (%{customdata:+.3f})<extra></extra>", row=1, col=column,
         )  # fmt: skip
-    figure.update_yaxes(tickformat=".0%", row=1, col=2)
-    figure.update_xaxes(tickangle=-35)
-    figure.update_layout(margin_b=110)
+        # Room beside the longest bar for its number.
+        reach = [min(0.0, *values), max(0.0, *values)]
+        room = 0.16 * (reach[1] - reach[0])
+        figure.update_xaxes(
+            range=[reach[0] - room * (reach[0] < 0), reach[1] + room * (reach[1] > 0)], col=column
+        )
+    figure.update_xaxes(tickformat=".0%", col=2)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_annotations(font_size=12)
+    figure.update_layout(margin_t=84, hovermode="closest")
     kept = f"from {table['sharpe'].iloc[0]:.2f} to {table['sharpe'].iloc[-1]:.2f}"
-    return _finish(figure, result, f"Reality takes the Sharpe ratio {kept}", height=460)
+    title = f"Reality takes the Sharpe ratio {kept}"
+    return _finish(figure, result, "realism waterfall", title, height=440)
 
 
 def heatmap(
@@ -227,7 +249,7 @@ def heatmap(
         )
     x, y = x or names[0], y or names[1]
     values = swept.table[measure].to_numpy()
-    is_loss = measure in LOSSES
+    is_loss = better_way(measure) < 0
     how: Literal["min", "max"] = "min" if is_loss else "max"
     table = swept.table.pivot_table(index=y, columns=x, values=measure, aggfunc=how)
     best = swept.table.iloc[[int(values.argmin() if is_loss else values.argmax())]]
@@ -235,7 +257,7 @@ def heatmap(
         go.Heatmap(
             z=table.to_numpy(), x=[str(v) for v in table.columns], y=[str(v) for v in table.index],
             colorscale="Viridis", reversescale=is_loss,
-            colorbar={"title": measure.replace("_", " "), "thickness": 12},
+            colorbar={"title": describe_name(measure), "thickness": 12},
             hovertemplate=f"{x} %{{x}}, {y} %{{y}}: %{{z:.3f}}<extra></extra>", xgap=1, ygap=1,
         )
     )  # fmt: skip
@@ -247,9 +269,9 @@ def heatmap(
     figure.update_xaxes(title=x, type="category")
     figure.update_yaxes(title=y, type="category")
     figure.update_layout(hovermode="closest")
-    title = f"{measure.replace('_', ' ')} of {len(swept.table)} configurations"
+    title = f"{describe_name(measure)} of {len(swept.table)} configurations"
     title += "" if is_loss else f", {(values > 0).mean():.0%} above 0"
-    return _titled(figure, title, swept.watermark, height=480)
+    return titled(figure, title, swept.watermark, name="parameter heat map", height=480)
 
 
 def compare(results: Mapping[str, Result]) -> go.Figure:
@@ -258,7 +280,7 @@ def compare(results: Mapping[str, Result]) -> go.Figure:
     for k, (name, result) in enumerate(results.items()):
         colour = QUIET if name == "buy and hold" else LINES[k % len(LINES)]
         growth = result.equity / result.account.capital_usdt
-        _line(figure, growth.where(growth > 0), name, colour)
+        draw_line(figure, growth.where(growth > 0), name, colour)
     figure.update_yaxes(type="log", title="equity, start = 1")
     ratios = {
         name: sharpe(r.returns.to_numpy(), periods=r.market.bars_per_year)
@@ -267,55 +289,7 @@ def compare(results: Mapping[str, Result]) -> go.Figure:
     best = max(ratios, key=lambda name: ratios[name])
     watermark = next(iter(results.values())).watermark
     title = f"Highest Sharpe ratio: {best}, {ratios[best]:.2f}"
-    return _titled(figure, title, watermark, height=480)
-
-
-def thin(series: pd.Series, *, points: int = MAX_POINTS) -> pd.Series:
-    """Return a series with the least and the greatest value of each stretch, for drawing."""
-    if len(series) <= points:
-        return series
-    size = -(-2 * len(series) // points)
-    stretch = np.arange(len(series)) // size
-    values = series.reset_index(drop=True)
-    known = values.dropna()
-    grouped = known.groupby(stretch[known.index])
-    rows = pd.concat([grouped.idxmin(), grouped.idxmax()])
-    ends = pd.Series([0, len(series) - 1])
-    keep = np.unique(pd.concat([rows, ends]).to_numpy(dtype=np.int64))
-    return series.iloc[keep]
-
-
-def thin_frame(frame: pd.DataFrame, *, points: int = MAX_POINTS) -> pd.DataFrame:
-    """Return the rows of a frame in which any of its columns is drawn by ``thin``."""
-    if len(frame) <= points:
-        return frame
-    share = max(4, points // max(1, frame.shape[1]))
-    kept = [thin(frame[name], points=share).index for name in frame.columns]
-    return frame.loc[frame.index.isin(np.concatenate([index.to_numpy() for index in kept]))]
-
-
-def _line(
-    figure: go.Figure,
-    series: pd.Series,
-    name: str,
-    colour: str,
-    *,
-    row: int | None = None,
-    is_shown: bool = True,
-    fill: str | None = None,
-) -> None:
-    drawn = thin(series)
-    place: dict[str, Any] = {} if row is None else {"row": row, "col": 1}
-    figure.add_scatter(
-        x=_times(drawn.index), y=drawn.to_numpy().round(6), mode="lines", name=name, fill=fill,
-            fillcolor="rgba(217, 58, 74, 0.18)",
-        line={"color": colour, "width": 1.5}, showlegend=is_shown, **place,
-    )  # fmt: skip
-
-
-def _times(index: pd.Index) -> list[str]:
-    # Text, since plotly would encode zones and microseconds in its own way.
-    return list(pd.DatetimeIndex(index).strftime("%Y-%m-%d %H:%M:%S"))
+    return titled(figure, title, watermark, name="comparison", height=480)
 
 
 def _drawdown(result: Result) -> pd.Series:
@@ -333,10 +307,7 @@ def _busiest(result: Result) -> str:
     return str(result.fills["symbol"].value_counts().idxmax())
 
 
-def _finish(figure: go.Figure, result: Result, title: str, *, height: int = 420) -> go.Figure:
-    return _titled(figure, f"{_name(result)}. {title}", result.watermark, height=height)
-
-
-def _titled(figure: go.Figure, title: str, watermark: str, *, height: int) -> go.Figure:
-    text = f"<b>{watermark}</b> · {title}" if watermark else title
-    return figure.update_layout(template=TEMPLATE, title_text=text, height=height)
+def _finish(
+    figure: go.Figure, result: Result, name: str, title: str, *, height: int = 420
+) -> go.Figure:
+    return titled(figure, f"{_name(result)}. {title}", result.watermark, name=name, height=height)

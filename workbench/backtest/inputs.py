@@ -83,17 +83,13 @@ def build_inputs(
         If the market is empty, the latency is as long as a bar, or impact is asked for without
         traded values.
     """
-    realism = Realism() if realism is None else realism
     if market.n_bars < 2:
         raise DataError(
             f"The market holds {market.n_bars} bars.", "Load more: a fill needs the next bar."
         )
-    costs = _peel(costs, realism)
     finer, finer_first = _finer_bars(market)
     bars = _bars(market, costs=costs)
-    bars[:, :, kernel.FILL] = _fill_prices(
-        market, bars, finer, finer_first, costs=costs, realism=realism
-    )
+    bars[:, :, kernel.FILL] = _fill_prices(market, bars, finer, finer_first, costs=costs)
     spec, tiers, lacking = _instruments(market, account=account)
     notes = []
     if lacking:
@@ -106,7 +102,7 @@ def build_inputs(
     if costs.has_funding and bool(market.funding_settled.isna().all().any()):
         bare = market.funding_settled.columns[market.funding_settled.isna().all()]
         notes.append(f"no funding rates for {', '.join(bare)}: none is charged")
-    if not realism.rounding or lacking:
+    if lacking:
         spec = np.zeros_like(spec)
     rules = np.zeros(kernel.N_RULES)
     rules[kernel.TAKER] = costs.taker_fee_bps * BASIS_POINT
@@ -114,9 +110,32 @@ def build_inputs(
     rules[kernel.LEVERAGE] = account.leverage
     rules[kernel.MARGIN_LEVERAGE] = account.margin_leverage
     rules[kernel.BAND] = np.inf
-    rules[kernel.HAS_MARGIN] = float(realism.liquidation)
+    rules[kernel.HAS_MARGIN] = 1.0
     rules[kernel.IS_ISOLATED] = float(account.is_isolated)
-    return Inputs(bars, finer, finer_first, spec, tiers, rules, account.capital_usdt, tuple(notes))
+    whole = Inputs(bars, finer, finer_first, spec, tiers, rules, account.capital_usdt, tuple(notes))
+    return whole if realism is None else peel(whole, realism)
+
+
+def peel(inputs: Inputs, realism: Realism) -> Inputs:
+    """Return a copy of inputs without the layers of reality that are left out."""
+    bars, spec, rules = inputs.bars.copy(), inputs.spec.copy(), inputs.rules.copy()
+    opened = bars[:, :, kernel.OPEN]
+    if not realism.next_open:
+        naive = np.vstack([opened[:1], bars[:-1, :, kernel.CLOSE]])
+        bars[:, :, kernel.FILL] = np.where(np.isnan(opened), np.nan, naive)
+    elif not realism.latency:
+        bars[:, :, kernel.FILL] = opened
+    if not realism.fees:
+        rules[[kernel.TAKER, kernel.MAKER]] = 0.0
+    if not realism.spread:
+        bars[:, :, [kernel.SLIP, kernel.IMPACT]] = 0.0
+    if not realism.funding:
+        bars[:, :, kernel.FUNDING] = 0.0
+    if not realism.rounding:
+        spec[:] = 0.0
+    if not realism.liquidation:
+        rules[kernel.HAS_MARGIN] = 0.0
+    return replace(inputs, bars=bars, spec=spec, rules=rules)
 
 
 def build_brackets(strategy: Strategy, market: Market) -> Floats:
@@ -163,18 +182,6 @@ def day_ends(index: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, NDArray[np.int6
     days = pd.date_range((index[0] - tick).floor("D"), (index[-1] - tick).floor("D"), freq="D")
     rows = index.searchsorted(days + DAY, side="right") - 1
     return days.rename("day"), rows.astype(np.int64)
-
-
-def _peel(costs: Costs, realism: Realism) -> Costs:
-    if not realism.fees:
-        costs = replace(costs, maker_fee_bps=0.0, taker_fee_bps=0.0)
-    if not realism.spread:
-        costs = replace(costs, spread_bps=0.0, slippage_bps=0.0, impact=0.0)
-    if not realism.latency:
-        costs = replace(costs, latency_s=0.0)
-    if not realism.funding:
-        costs = replace(costs, has_funding=False)
-    return costs
 
 
 def _bars(market: Market, *, costs: Costs) -> Floats:
@@ -239,12 +246,8 @@ def _fill_prices(
     finer_first: NDArray[np.int64],
     *,
     costs: Costs,
-    realism: Realism,
 ) -> Floats:
     opened = bars[:, :, kernel.OPEN]
-    if not realism.next_open:
-        naive = np.vstack([opened[:1], bars[:-1, :, kernel.CLOSE]])
-        return np.where(np.isnan(opened), np.nan, naive)
     if costs.latency_s == 0:
         return opened
     share = costs.latency_s / market.bar_length.total_seconds()

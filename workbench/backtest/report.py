@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from workbench.core.measures import measure_returns, measure_trades
 from workbench.core.records import YEAR
+from workbench.core.wording import describe_name, describe_value
 
 if TYPE_CHECKING:
     import vectorbt
@@ -51,9 +51,27 @@ def measures(result: Result) -> pd.Series:
     return pd.Series(named, name=type(result.strategy).__name__)
 
 
-def compare_measures(results: Mapping[str, Result]) -> pd.DataFrame:
-    """Return the statistics of several runs, a column for each."""
-    return pd.DataFrame({name: measures(result) for name, result in results.items()})
+def readable(table: pd.DataFrame, *, by: Literal["rows", "columns"] = "rows") -> pd.DataFrame:
+    """Return a table of measures as text for people: in words and units, a dash where missing.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Its rows (or columns) are named by measures; what else it holds is written as it is.
+    by : {"rows", "columns"}, default="rows"
+    """
+    if by == "columns":
+        columns = {
+            describe_name(str(name)): [describe_value(str(name), value) for value in own.tolist()]
+            for name, own in table.items()
+        }
+        return pd.DataFrame(columns, index=table.index)
+    rows = [
+        [describe_value(str(name), value) for value in row]
+        for name, row in zip(table.index, table.to_numpy().tolist(), strict=True)
+    ]
+    index = pd.Index([describe_name(str(name)) for name in table.index], name=table.index.name)
+    return pd.DataFrame(rows, index=index, columns=table.columns)
 
 
 def monthly_returns(result: Result) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from workbench.backtest.inputs import (
     build_inputs,
     check_frame,
     day_ends,
+    peel,
 )
 from workbench.backtest.scan import scan
 from workbench.backtest.trades import pair_trades
@@ -103,9 +104,10 @@ class Result:
             ``notes``.
         """
         rows = {}
+        inputs = _inputs(self.strategy, self.market, self.costs, self.account, None)
         room, out = np.empty(self.market.n_bars), np.empty(len(kernel.MEASURES))
         for layer, realism in LAYERS.items():
-            equity, totals = self._peeled(realism)
+            equity, totals = self._simulate(peel(inputs, realism))
             kernel.summarise(
                 equity, self.account.capital_usdt, self.market.bars_per_year, room, out
             )
@@ -162,8 +164,7 @@ class Result:
 
         return to_vectorbt(self)
 
-    def _peeled(self, realism: Realism) -> tuple[Floats, Floats]:
-        inputs = _inputs(self.strategy, self.market, self.costs, self.account, realism)
+    def _simulate(self, inputs: Inputs) -> tuple[Floats, Floats]:
         if isinstance(self.strategy, SteppedStrategy):
             scanned = scan(self.strategy, self.market, inputs, capacity=NO_ROWS)
             return scanned.equity, scanned.cash

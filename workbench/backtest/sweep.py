@@ -126,16 +126,15 @@ def sweep(
     outcome = np.empty((len(strategies), len(kernel.MEASURES) + len(COUNTS)))
     daily = np.empty((len(strategies), len(ends)), dtype=np.float32)
 
-    def evaluate(k: int) -> None:
-        equity, cash = _evaluate(strategies[k], market, inputs)
+    def fill(k: int) -> None:
+        equity, cash = evaluate(strategies[k], market, inputs)
         room = np.empty(len(equity))
         kernel.summarise(equity, account.capital_usdt, market.bars_per_year, room, outcome[k])
         outcome[k, len(kernel.MEASURES) :] = cash[list(COUNTS.values())]
-        before = np.concatenate([[account.capital_usdt], equity[ends[:-1]]])
-        daily[k] = np.divide(equity[ends], before, out=np.ones_like(before), where=before > 0) - 1
+        daily[k] = daily_returns(equity, ends, account.capital_usdt)
 
     with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
-        for done, _ in enumerate(pool.map(evaluate, range(len(strategies))), start=1):
+        for done, _ in enumerate(pool.map(fill, range(len(strategies))), start=1):
             if progress is not None:
                 progress(done, len(strategies))
     table = pd.concat(
@@ -152,6 +151,13 @@ def sweep(
         account=account,
         refused=refused,
     )
+
+
+def daily_returns(equity: Floats, ends: NDArray[np.int64], capital_usdt: float) -> Floats:
+    """Return the simple return of each day from equity per bar and the last row of each day."""
+    before = np.concatenate([[capital_usdt], equity[ends[:-1]]])
+    growth: Floats = np.divide(equity[ends], before, out=np.ones_like(before), where=before > 0)
+    return growth - 1
 
 
 def _configurations(
@@ -180,7 +186,8 @@ def _configurations(
     return strategies, rows, refused
 
 
-def _evaluate(strategy: Strategy, market: Market, inputs: Inputs) -> tuple[Floats, Floats]:
+def evaluate(strategy: Strategy, market: Market, inputs: Inputs) -> tuple[Floats, Floats]:
+    """Return equity per bar and the cash of the account, on inputs that many strategies share."""
     rules = inputs.rules.copy()
     rules[kernel.BAND] = strategy.rebalance_band
     own = Inputs(

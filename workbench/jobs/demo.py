@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +15,31 @@ from urllib.request import urlopen
 from workbench.core.config import Config, load_config
 from workbench.core.errors import DataError, ExchangeError, JobError
 from workbench.core.layers import find_root
+from workbench.evidence.verdicts import Verdict
+from workbench.jobs.graduate import put_before_gate
 from workbench.jobs.run import JobResult, Progress, run_notebook
+from workbench.jobs.verify import Verification, verify_run
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
+SEED: Final = 7
 NOTEBOOK: Final = Path("notebooks/research/20_research_strategy.ipynb")
 GRID: Final = {"fast": [6, 12, 24, 36, 48, 72, 96], "slow": [120, 168, 240, 336, 504, 672]}
 PROBE_S: Final = 4.0
+CHOICE: Final = {"fast": list(range(4, 104, 4)), "slow": list(range(110, 510, 20))}
+"""Five hundred configurations, of which the best is put before the gate."""
+EFFECT: Final = 0.05
+TREND: Final = {
+    "STRATEGY": "momentum",
+    "PARAMS": {"horizon": 240, "volatility_bars": 168, "rebalance_every": 12},
+    "GRID": {"horizon": [168, 240, 336], "volatility_bars": [120, 168, 240]},
+}
+"""A modest strategy, and what it was chosen from."""
+PLANTED: Final = {
+    "SOURCE": "synthetic", "SYMBOLS": ["BTCUSDT", "ETHUSDT", "SOLUSDT"], "START": "2020-01-01",
+    "END": "2024-01-01", "EFFECT": EFFECT,
+}  # fmt: skip
+"""Four years of a market that carries what the modest strategy looks for."""
+PERMUTATIONS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,80 @@ def run_demo(
     with Store.open(load_config().store.url) as store:
         n_trials = len(store.trials())
     return Summary(source, job, _beside(job.measures), judge(job.measures, n_trials=n_trials))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A strategy that the demo puts before the gate, and what has to be said about it."""
+
+    title: str
+    words: str
+    params: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What became of a case: its run, the verdict, and the verdict's run executed again."""
+
+    case: Case
+    job: JobResult
+    verdict: Verdict
+    verification: Verification
+
+
+def best_of_many(source: Source, *, grid: Mapping[str, Sequence[Any]] | None = None) -> Case:
+    """Sweep five hundred configurations on the record and return the best of them as a case."""
+    from workbench.research import load, sweep
+    from workbench.strategies import MovingAverageCross
+
+    grid = grid or CHOICE
+    where = {"start": source.params["START"], "end": source.params.get("END")}
+    market = load(SYMBOLS, interval="60", source=source.name, seed=SEED, **where)
+    swept = sweep(MovingAverageCross(), market, grid)
+    row = swept.ranked().iloc[0]
+    params = {name: int(row[name]) for name in grid}
+    shown = ", ".join(f"{name} {value}" for name, value in params.items())
+    return Case(
+        f"The best of {len(swept.table)} moving-average pairs ({shown})",
+        f"Its Sharpe ratio of {row['sharpe']:.2f} is the highest of {len(swept.table)}.",
+        {**source.params, "SYMBOLS": list(SYMBOLS), "STRATEGY": "crossover", "PARAMS": params,
+         "GRID": dict(grid)},
+    )  # fmt: skip
+
+
+def modest_cases(source: Source) -> list[Case]:
+    """Return the modest strategy where its effect was planted, and on real data if there are any.
+
+    On a synthetic market without the effect it would earn nothing; that case is left to the user.
+    """
+    planted = Case(
+        "A modest trend strategy on a market that carries its effect",
+        f"PLANTED: a hidden drift of {EFFECT:g} of an hour's volatility, put into a synthetic "
+        f"market; who knew its sign would have a Sharpe ratio of about {75 * EFFECT:.1f}. A pass "
+        "here says that the gate lets an edge through, and nothing about any real market.",
+        {**PLANTED, **TREND},
+    )
+    if source.is_synthetic:
+        return [planted]
+    real = Case(
+        "The same strategy on real data",
+        f"Nothing is planted: {source.reason}. It gets whatever verdict it earns.",
+        {**source.params, **TREND, "SYMBOLS": list(SYMBOLS)},
+    )
+    return [planted, real]
+
+
+def prove(
+    case: Case,
+    *,
+    root: Path | None = None,
+    permutations: int = PERMUTATIONS,
+    progress: Progress | None = None,
+) -> Proof:
+    """Put a case before the gate, seal its run, and verify the run by executing it again."""
+    params = {"PERMUTATIONS": permutations, "SEED": SEED, **case.params}
+    job, recorded = put_before_gate(params, root=root, progress=progress)
+    return Proof(case, job, recorded.verdict, verify_run(job.run_id))
 
 
 def judge(measures: Mapping[str, Any], *, n_trials: int) -> str:

@@ -20,6 +20,8 @@ SNAPSHOT: Final = "snapshot_id"
 """The measure that names the data behind the run."""
 WATERMARK: Final = "watermark"
 """The measure that every page made from the run carries in its title, such as SYNTHETIC."""
+VERDICT: Final = "verdict"
+"""The measures ``.word`` and ``.sentence`` that a page opens with."""
 
 
 def record(name: str, value: object) -> None:

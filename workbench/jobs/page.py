@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbformat.v4 import new_output
 
-from workbench.jobs.metrics import WATERMARK, read_measures
+from workbench.core.wording import describe_name, describe_value
+from workbench.jobs.metrics import SNAPSHOT, VERDICT, WATERMARK, read_measures
 from workbench.jobs.parameters import TAG, parse_parameters
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from workbench.store.records import Run
 
+HEADLINES: Final = ("total_return", "sharpe", "max_drawdown", "annual_volatility")
 PLOTLY: Final = "application/vnd.plotly.v1+json"
 _PAPERMILL_MARK: Final = "papermill-error-cell-tag"
 _FIGURE: Final = Template(
@@ -41,14 +43,19 @@ def write_page(
     status: str,
     ended: datetime,
     error: str | None = None,
+    measures: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write an executed notebook as a page that a manager can read without a network."""
+    """Write an executed notebook as a page that a manager can read without a network.
+
+    ``measures`` are those of the run; by default those that the notebook recorded.
+    """
     from nbconvert import HTMLExporter
 
     shown = deepcopy(notebook)
     n_figures = _prepare(shown)
     has_table = _list_parameters(shown, run.params)
-    mark = str(read_measures(notebook).get(WATERMARK) or "")
+    measures = read_measures(notebook) if measures is None else measures
+    mark = str(measures.get(WATERMARK) or "")
     heading = title(notebook, run.notebook)
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
         template_name="basic",
@@ -58,15 +65,17 @@ def write_page(
         exclude_anchor_links=True,
     )
     body, _ = exporter.from_notebook_node(shown)
+    tiles = _tiles(measures) if status == "done" else ""
     template = Template(files(__package__).joinpath("page.html").read_text("utf-8"))
     page = template.substitute(
         title=escape(f"{heading} · {mark}" if mark else heading),
         watermark=f'<p class="watermark">{escape(mark)}</p>' if mark else "",
         plotly=_plotly() if n_figures else "",
         banner=_banner(status, error),
+        verdict=_verdict(measures) if status == "done" else "",
         params="" if has_table else f"<table>{_rows(run.params)}</table>",
-        body=body,
-        facts=_rows(_facts(run, status, ended)),
+        body=body.replace("</h1>", f"</h1>{tiles}", 1),
+        facts=_rows(_facts(run, status, ended, measures)),
     )
     target.write_text(page, encoding="utf-8")
 
@@ -149,7 +158,31 @@ def _banner(status: str, error: str | None) -> str:
     )
 
 
-def _facts(run: Run, status: str, ended: datetime) -> dict[str, Any]:
+def _verdict(measures: Mapping[str, Any]) -> str:
+    # Whoever reads no further than the first line has read how it ended.
+    word, sentence = measures.get(f"{VERDICT}.word"), measures.get(f"{VERDICT}.sentence")
+    if not word:
+        return ""
+    return (
+        f'<section class="stamp {escape(str(word).lower())}"><strong>{escape(str(word))}</strong>'
+        f'<p>{escape(str(sentence or ""))} <a href="#verdict">Every criterion</a></p></section>'
+    )
+
+
+def _tiles(measures: Mapping[str, Any]) -> str:
+    # What came out, before how: the strategy's own numbers over those of holding.
+    shown = [name for name in HEADLINES if f"strategy.{name}" in measures]
+    tiles = "".join(
+        f"<div><strong>{describe_value(name, measures[f'strategy.{name}'])}</strong>"
+        f"{escape(describe_name(name))}"
+        f"<small>buy and hold {describe_value(name, measures.get(f'buy_and_hold.{name}'))}</small>"
+        "</div>"
+        for name in shown
+    )
+    return f'<section class="tiles">{tiles}</section>' if tiles else ""
+
+
+def _facts(run: Run, status: str, ended: datetime, measures: Mapping[str, Any]) -> dict[str, Any]:
     commit = run.git_commit[:12] if run.git_commit else "not under version control"
     return {
         "run": run.run_id,
@@ -159,6 +192,8 @@ def _facts(run: Run, status: str, ended: datetime) -> dict[str, Any]:
         "seconds": f"{(ended - run.started).total_seconds():.1f}",
         "code": f"{commit}{', with changes not committed' if run.git_dirty else ''}",
         "packages": (run.lock_hash or "no lock")[:12],
+        "data": str(measures.get(SNAPSHOT) or "not recorded")[:12],
+        "check it": f"workbench verify {run.run_id}" if status == "done" else "it did not end well",
     }
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from workbench.core.config import load_config
 from workbench.core.errors import DataError, JobError
 from workbench.core.vault import PASSPHRASES
-from workbench.jobs.metrics import SNAPSHOT, read_measures
+from workbench.jobs.metrics import SNAPSHOT, WATERMARK, read_measures
 from workbench.jobs.origin import find_origin, hash_notebook
 from workbench.jobs.parameters import Parameter, bind_parameters, read_parameters
-from workbench.jobs.process import mark_process
 from workbench.jobs.trace import question, shorten
+from workbench.monitor.process import mark_process
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -263,11 +263,23 @@ def _close_run(book: Store, run: str, target: Path, status: Status, error: str |
     html = target.with_suffix(".html")
     if status == "done":
         seal_run(executed, target, book.run(run), measures=measures, store=book, now=ended)
-    write_page(executed, html, run=book.run(run), status=status, ended=ended, error=error)
+    # A notebook that keeps silent about a synthetic market does not make it a real one.
+    marks = {read["watermark"] for read in _reads(book, run) if read["watermark"]}
+    if marks:
+        measures = {**measures, WATERMARK: " · ".join(sorted(marks))}
+    write_page(
+        executed, html, run=book.run(run), status=status, ended=ended, error=error,
+        measures=measures,
+    )  # fmt: skip
     book.finish_run(
         run, status=status, ended=ended, error=error, measures=measures, snapshot_id=snapshot
     )
     return JobResult(run, target, html, status, measures, error)
+
+
+def _reads(book: Store, run: str) -> list[Mapping[str, Any]]:
+    details = book.events(kind="read")["detail"]
+    return [detail for detail in details if detail["run_id"] == run]
 
 
 def _known_snapshot(book: Store, measures: Mapping[str, Any]) -> str | None:

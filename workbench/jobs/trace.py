@@ -14,7 +14,10 @@ WIDTH: Final = 160
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _CELL: Final = re.compile(r"^(?:Cell )?In ?\[[\d ]*\], line (\d+)", re.MULTILINE)
-_FRAME: Final = re.compile(r"^File (.+?):(\d+), in ([^\n(]+)", re.MULTILINE)
+_FRAME: Final = re.compile(
+    r"^(?:File (?P<file>.+?):|(?:Cell )?In ?\[[\d ]*\], line )(?P<line>\d+), in (?P<name>[^\n(]+)",
+    re.MULTILINE,
+)
 _MARKUP: Final = re.compile(r"[*_`#>]+|\[([^\]]*)\]\([^)]*\)")
 
 
@@ -37,9 +40,11 @@ def shorten(error: PapermillExecutionError, *, place: str) -> str:
     head = f"Failed {place}, line {number}:"
     if number <= len(source):
         head += f"\n    {source[number - 1].strip()}"
-    frames = [f"  {path}:{line} in {name.strip()}" for path, line, name in _FRAME.findall(text)][
-        -MAX_FRAMES:
-    ]
+    frames = [
+        f"  {place}{found['line']} in {found['name'].strip()}"
+        for found in _FRAME.finditer(text)
+        for place in [f"{found['file']}:" if found["file"] else "code cell line "]
+    ][-MAX_FRAMES:]
     reason = f"{error.ename}: {error.evalue}".splitlines()
     lines = [*head.splitlines(), *frames]
     room = MAX_LINES - len(lines)

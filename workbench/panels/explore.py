@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from workbench.backtest import figures
 from workbench.core.costs import Costs
+from workbench.core.drawing import ACCENT, DOWN, QUIET, TEMPLATE, thin
 from workbench.core.records import Account, Market
+from workbench.core.wording import describe_name, describe_value
 from workbench.research.trials import backtest
 from workbench.strategies import BuyAndHold, Strategy
 
@@ -113,23 +115,23 @@ class Explorer:
         base = make_subplots(
             rows=2, cols=2, column_widths=[0.64, 0.36], row_heights=[0.66, 0.34],
             specs=[[{}, {"rowspan": 2}], [{}, None]], vertical_spacing=0.05,
-            horizontal_spacing=0.17, subplot_titles=["equity, USDT", "Sharpe ratio by layer", ""],
+            horizontal_spacing=0.22, subplot_titles=["equity, USDT", "Sharpe ratio by layer", ""],
         )  # fmt: skip
         hold = backtest(BuyAndHold(), self.market, costs=self.costs, account=self.account)
-        quiet = figures.thin(hold.equity, points=POINTS)
+        quiet = thin(hold.equity, points=POINTS)
         base.add_scatter(
-            x=quiet.index, y=quiet, name="buy and hold", line_color=figures.QUIET, row=1, col=1
+            x=quiet.index, y=quiet, name="buy and hold", line_color=QUIET, row=1, col=1
         )
-        base.add_scatter(x=[], y=[], name="strategy", line_color=figures.ACCENT, row=1, col=1)
+        base.add_scatter(x=[], y=[], name="strategy", line_color=ACCENT, row=1, col=1)
         base.add_scatter(
-            x=[], y=[], name="drawdown", line_color=figures.DOWN, fill="tozeroy", showlegend=False,
+            x=[], y=[], name="drawdown", line_color=DOWN, fill="tozeroy", showlegend=False,
             row=2, col=1,
         )  # fmt: skip
         base.add_bar(
-            x=[], y=[], orientation="h", showlegend=False, marker_color=figures.ACCENT,
+            x=[], y=[], orientation="h", showlegend=False, marker_color=ACCENT,
             texttemplate="%{x:.2f}", row=1, col=2,
         )  # fmt: skip
-        base.update_layout(template=figures.TEMPLATE, height=520, width=690, margin_t=84)
+        base.update_layout(template=TEMPLATE, height=520, width=690, margin_t=84)
         base.update_layout(legend={"x": 0, "xanchor": "left", "y": -0.08, "yanchor": "top"})
         base.update_annotations(font_size=12)
         base.update_xaxes(showticklabels=False, row=1, col=1)
@@ -139,8 +141,8 @@ class Explorer:
 
     def _show(self) -> None:
         result = self.result
-        equity = figures.thin(result.equity, points=POINTS)
-        under = figures.thin(result.equity / result.equity.cummax() - 1.0, points=POINTS)
+        equity = thin(result.equity, points=POINTS)
+        under = thin(result.equity / result.equity.cummax() - 1.0, points=POINTS)
         waterfall = result.waterfall()
         mark = f"<b>{result.watermark}</b> · " if result.watermark else ""
         sharpe = waterfall["sharpe"].iloc[-1]
@@ -156,7 +158,10 @@ class Explorer:
 
 
 def make_control(name: str, info: Any, value: Any) -> ipywidgets.Widget | None:
-    """Return the control that fits a parameter's type and bounds; None where nothing does."""
+    """Return the control that fits a parameter's type and bounds; None where nothing does.
+
+    A parameter that is None before the fit is estimated: it is not for a hand to move.
+    """
     import ipywidgets as widgets
 
     about: dict[str, Any] = {
@@ -167,7 +172,8 @@ def make_control(name: str, info: Any, value: Any) -> ipywidgets.Widget | None:
     }
     if isinstance(value, bool):
         return widgets.Checkbox(value=value, indent=False, **about)
-    if not isinstance(value, int | float) or value != value or abs(value) == float("inf"):
+    is_number = isinstance(value, int | float) and value == value and abs(value) != float("inf")
+    if not is_number or info.default is None:
         return None
     low, high = bounds(info, value)
     if isinstance(value, int):
@@ -195,9 +201,9 @@ def bounds(info: Any, value: float) -> tuple[float, float]:
 
 def _measure_table(measures: pd.Series) -> str:
     rows = "".join(
-        f"<tr><td>{name.replace('_', ' ')}</td>"
-        f'<td style="text-align:right;font-variant-numeric:tabular-nums">{measures[name]:,.3f}</td>'
-        "</tr>"
+        f"<tr><td>{describe_name(name)}</td>"
+        f'<td style="text-align:right;font-variant-numeric:tabular-nums">'
+        f"{describe_value(name, measures[name])}</td></tr>"
         for name in SHOWN
     )
     return f'<table style="width:100%;font-size:12px;margin-top:8px">{rows}</table>'

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
 import ipywidgets as widgets
-import nbformat
 
-from workbench.panels.widgets import HeartbeatWidget, PlotWidget, TableWidget
+from workbench.core.measures import RETURN_MEASURES, TRADE_MEASURES
+from workbench.core.wording import better_way, describe_name, describe_value
+from workbench.monitor.process import shown_status
+from workbench.panels.widgets import (
+    HeartbeatWidget,
+    PlotWidget,
+    TableWidget,
+    card,
+    header,
+    html_table,
+)
 from workbench.store import Run, Store
 
 PLOTLY: Final = "application/vnd.plotly.v1+json"
@@ -31,6 +41,8 @@ HEADLINES: Final = {
     "drawdown": ("strategy.max_drawdown", "max_drawdown"),
 }
 NO_RUN: Final = "no comparison"
+CLOSE: Final = {"description_width": "initial"}
+ORDER: Final = {name: k for k, name in enumerate((*RETURN_MEASURES, *TRADE_MEASURES))}
 
 
 class RunExplorer:
@@ -46,9 +58,11 @@ class RunExplorer:
             empty="No run is recorded yet. Run one: workbench run notebooks/research/...",
         )
         self.other = widgets.Dropdown(
-            description="beside", options=[NO_RUN], layout={"width": "34%"}
+            description="beside", options=[NO_RUN], layout={"width": "44%"}, style=CLOSE
         )
-        self.figure = widgets.Dropdown(description="figure", options=[], layout={"width": "50%"})
+        self.figure = widgets.Dropdown(
+            description="figure", options=[], layout={"width": "40%"}, style=CLOSE
+        )
         self.refresh = widgets.Button(description="Refresh", layout={"width": "90px"})
         self.plot = PlotWidget()
         self.head, self.params, self.measures = (widgets.HTML() for _ in range(3))
@@ -64,28 +78,24 @@ class RunExplorer:
 
     def widget(self) -> widgets.Widget:
         """Return the whole panel."""
-        left = _card([self.table], "Runs", width="46%", height="calc(100vh - 96px)")
+        left = card([self.table], "Runs", width="49%", height="calc(100vh - 96px)")
         pick = widgets.HBox([self.figure, self.other, self.refresh])
         right = widgets.VBox(
             [
-                _card([self.head, pick]),
-                _card([self.plot], "Figure"),
+                card([self.head, pick]),
+                card([self.plot], "Figure"),
                 widgets.HBox(
                     [
-                        _card([self.measures], "Measures", width="58%", height="420px"),
-                        _card([self.params], "Parameters", width="42%", height="420px"),
+                        card([self.measures], "Measures", width="60%", height="420px"),
+                        card([self.params], "Parameters", width="40%", height="420px"),
                     ],
                     layout={"grid_gap": "10px"},
                 ),
             ],
-            layout={"width": "54%", "grid_gap": "10px"},
+            layout={"width": "51%", "grid_gap": "10px"},
         )
         count = "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
-        title = widgets.HTML(
-            '<div class="wb-head"><span class="wb-brand">WORKBENCH</span>'
-            '<span class="wb-title">Run explorer</span>'
-            f'<span class="wb-quiet">{count} recorded</span></div>'
-        )
+        title = header("runs", f"{count} recorded")
         body = widgets.HBox([left, right], layout={"grid_gap": "10px"})
         return widgets.VBox([title, body, HeartbeatWidget()], layout={"grid_gap": "10px"})
 
@@ -112,9 +122,12 @@ class RunExplorer:
         ]
         self.other.options = others
         self.other.value = chosen if chosen in dict(others).values() else NO_RUN
-        titles = [title for title, _ in self.figures]
-        self.figure.options = [(title, k) for k, title in enumerate(titles)]
-        self.figure.value = 0 if titles else None
+        names = [name for name, _ in self.figures]
+        # One who goes through runs looks at the same figure of each.
+        before = dict(self.figure.options).get(self.figure.label)
+        label = self.figure.label if before is not None else ""
+        self.figure.options = [(name, k) for k, name in enumerate(names)]
+        self.figure.value = names.index(label) if label in names else 0 if names else None
         self._compare()
 
     def _compare(self, _: Any = None) -> None:
@@ -131,11 +144,10 @@ class RunExplorer:
         if self.figure.value is None or not self.figures:
             self.plot.figure = {}
             return
-        title, figure = self.figures[int(self.figure.value)]
+        name, figure = self.figures[int(self.figure.value)]
         other = self.runs.get(str(self.other.value))
         beside = dict(figures_of(other)) if other is not None else {}
-        match = next((f for name, f in beside.items() if _kind(name) == _kind(title)), None)
-        self.plot.figure = overlay(figure, match)
+        self.plot.figure = overlay(figure, beside.get(name))
 
 
 def row_of(run: Run) -> dict[str, Any]:
@@ -144,8 +156,8 @@ def row_of(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {
         "key": run.run_id,
         "started": _when(run),
-        "notebook": Path(run.notebook).stem,
-        "status": run.status,
+        "notebook": Path(run.notebook).stem.lstrip("0123456789_"),
+        "status": shown_status(run),
         "market": " ".join(
             [*run.params.get("SYMBOLS", [])[:3], str(run.params.get("INTERVAL", ""))]
         ),
@@ -167,9 +179,10 @@ def head_of(run: Run, other: Run | None) -> str:
     error = f'<div class="wb-error">{html.escape(run.error)}</div>' if run.error else ""
     commit = (run.git_commit or "no commit")[:10] + (" + changes" if run.git_dirty else "")
     facts = f"{run.run_id} · {commit} · snapshot {(run.snapshot_id or 'none')[:10]}"
+    status = shown_status(run)
     return (
         f'<div><span class="wb-title">{html.escape(Path(run.notebook).stem)}</span> '
-        f'<span class="wb-{run.status}">{run.status}</span> {badge}{beside}'
+        f'<span class="wb-{status}">{status}</span> {badge}{beside}'
         f'<div class="wb-quiet">{facts}</div>{error}</div>'
     )
 
@@ -189,73 +202,92 @@ def params_of(run: Run, other: Run | None) -> str:
             differs = ' class="wb-differs"' if ours != theirs else ""
         rows.append(f"<tr{differs}>{cells}</tr>")
     heads = "<th>name</th><th>value</th>" + ("" if other is None else "<th>beside</th>")
-    return _table(heads, rows, "The notebook has no parameters.")
+    table = html_table(heads, rows, "The notebook has no parameters.")
+    return f'<div class="wb-params">{table}</div>'
 
 
 def measures_of(run: Run, other: Run | None) -> str:
     """Return the table of measures, with the other run's and the difference beside them."""
     numbers = {k: v for k, v in run.measures.items() if isinstance(v, int | float)}
-    # What the strategy did comes before what it is measured against.
-    numbers = dict(sorted(numbers.items(), key=lambda item: not item[0].startswith("strategy.")))
     rows = []
-    for name, value in numbers.items():
+    for name, value in sorted(numbers.items(), key=_rank):
+        own = name.removeprefix("strategy.")
         cells = (
-            f'<td>{html.escape(name.replace("_", " "))}</td><td class="wb-number">{value:,.4g}</td>'
+            f"<td>{html.escape(describe_name(own))}</td>"
+            f'<td class="wb-number">{describe_value(own, value)}</td>'
         )
         if other is not None:
-            theirs = other.measures.get(name)
-            if isinstance(theirs, int | float):
-                gap = value - theirs
-                colour = "" if gap == 0 else "wb-up" if gap > 0 else "wb-down"
-                cells += (
-                    f'<td class="wb-number">{theirs:,.4g}</td>'
-                    f'<td class="wb-number {colour}">{gap:+,.4g}</td>'
-                )
-            else:
-                cells += "<td></td><td></td>"
+            cells += _beside(own, value, other.measures.get(name))
         rows.append(f"<tr>{cells}</tr>")
     heads = '<th>measure</th><th class="wb-number">value</th>'
     if other is not None:
         heads += '<th class="wb-number">beside</th><th class="wb-number">difference</th>'
-    return _table(heads, rows, "The run recorded no measures.")
+    return html_table(heads, rows, "The run recorded no measures.")
 
 
 def figures_of(run: Run) -> list[tuple[str, dict[str, Any]]]:
-    """Return the plotly figures in a run's executed notebook, by title."""
+    """Return the plotly figures in a run's executed notebook, each under a name of its own."""
     path = Path(run.path)
     if not path.is_file():
         return []
-    found = []
-    for cell in nbformat.read(path, as_version=4).cells:  # type: ignore[no-untyped-call]
+    try:
+        # Read as plain JSON: nbformat takes a second to load, and a job wrote the file.
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    except ValueError:
+        # A job that still runs writes it again after every cell: half a file shows nothing yet.
+        return []
+    found: dict[str, dict[str, Any]] = {}
+    for cell in cells:
         for output in cell.get("outputs", []):
             figure = output.get("data", {}).get(PLOTLY)
             if figure is not None:
-                title = figure.get("layout", {}).get("title", {}).get("text", "figure")
-                found.append((_plain(title), {"data": figure["data"], "layout": figure["layout"]}))
-    return found
+                name = _name(figure["layout"])
+                count = sum(known.partition(" (")[0] == name for known in found)
+                place = f"{name} ({count + 1})" if count else name
+                found[place] = {"data": figure["data"], "layout": figure["layout"]}
+    return list(found.items())
 
 
 def overlay(figure: Mapping[str, Any], other: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a figure with the lines of another run's dotted over it."""
+    """Return a figure with the lines of another run's that differ dotted over it."""
     data, layout = list(figure["data"]), dict(figure["layout"])
-    if other is not None:
-        shown = {trace.get("name") for trace in data} - {"drawdown"}
-        for trace in other["data"]:
-            is_line = trace.get("type", "scatter") == "scatter" and trace.get("mode") == "lines"
-            if is_line and trace.get("name") not in shown:
-                line = {**trace.get("line", {}), "dash": "dot", "color": "#e0a030"}
-                name = f"{trace.get('name') or ''} (beside)".strip()
-                data.append({**trace, "line": line, "name": name, "fill": None})
+    shown = [(trace.get("name"), trace.get("x"), trace.get("y")) for trace in data]
+    for trace in other["data"] if other is not None else ():
+        is_line = trace.get("type", "scatter") == "scatter" and trace.get("mode") == "lines"
+        if is_line and (trace.get("name"), trace.get("x"), trace.get("y")) not in shown:
+            line = {**trace.get("line", {}), "dash": "dot", "color": "#e0a030"}
+            name = f"{trace.get('name') or ''} (beside)".strip()
+            data.append({**trace, "line": line, "name": name, "fill": None})
     return {"data": data, "layout": layout}
 
 
-def _kind(title: str) -> str:
-    # Titles state a finding: the same figure of two runs shares only its words without numbers.
-    return " ".join(word for word in title.split() if word.isalpha())
+def _rank(item: tuple[str, Any]) -> tuple[bool, str, int]:
+    # What the strategy did comes before what it is measured against, the weighty before the rest.
+    group, _, own = item[0].partition(".") if "." in item[0] else ("", "", item[0])
+    return group not in ("strategy", ""), group, ORDER.get(own, len(ORDER))
 
 
-def _plain(title: str) -> str:
-    return title.replace("<b>", "").replace("</b>", "")
+def _beside(name: str, value: float, theirs: Any) -> str:
+    if not isinstance(theirs, int | float):
+        return "<td></td><td></td>"
+    gap = value - theirs
+    # Green is better, whichever way that is; a measure that has no better side has no colour.
+    way = better_way(name) * gap
+    colour = "wb-up" if way > 0 else "wb-down" if way < 0 else ""
+    sign = "+" if gap > 0 else ""
+    return (
+        f'<td class="wb-number">{describe_value(name, theirs)}</td>'
+        f'<td class="wb-number {colour}">{sign}{describe_value(name, gap)}</td>'
+    )
+
+
+def _name(layout: Mapping[str, Any]) -> str:
+    kind = (layout.get("meta") or {}).get("name")
+    if kind:
+        return str(kind)
+    # A figure of a notebook's own is known by its title, without what every title carries.
+    title = str((layout.get("title") or {}).get("text") or "figure")
+    return title.rpartition("</b> · ")[2]
 
 
 def _when(run: Run) -> str:
@@ -263,21 +295,6 @@ def _when(run: Run) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_text(part)}" for name, part in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _table(heads: str, rows: list[str], empty: str) -> str:
-    if not rows:
-        return f'<div class="wb-empty">{empty}</div>'
-    body = "".join(rows)
-    return f'<table class="wb-table"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _card(
-    children: list[widgets.Widget], title: str = "", *, width: str = "auto", height: str = "auto"
-) -> widgets.Box:
-    heading = [widgets.HTML(f"<h3>{title}</h3>")] if title else []
-    box = widgets.VBox([*heading, *children], layout={"width": width, "height": height})
-    box.layout.overflow = "auto"
-    box.add_class("wb-card")
-    return box

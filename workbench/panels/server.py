@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_server.auth.identity import IdentityProvider
+from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 from traitlets.config import Config as Traits
 from voila.app import Voila
@@ -21,6 +22,8 @@ HERE: Final = Path(__file__).parent
 MAX_KERNELS: Final = 12
 """Panels open at once; each is a kernel of about 100 MB."""
 IDLE_S: Final = 60
+ARGUMENTS: Final = ("run_id", "verdict_id")
+"""What an address may name: an id, and nothing else."""
 EXTENSIONS: Final = (
     "@voila-dashboards/widgets-manager8",
     "@jupyter-widgets/jupyterlab-manager",
@@ -34,8 +37,25 @@ POLICY: Final = (
 )
 
 
+class TokenProvider(IdentityProvider):
+    """Lets in whoever has the token, in the address or typed into the form.
+
+    The stock provider fails on its own form: it calls a method that it does not have.
+    """
+
+    def process_login_form(self, handler: Any) -> Any:
+        """Return a user where the form holds the token, else None."""
+        typed = handler.get_argument("password", default="")
+        if secrets.compare_digest(typed.encode(), self.token.encode()):
+            return self.generate_anonymous_user(handler)
+        return None
+
+
 class PanelServer(Voila):  # type: ignore[misc]
     """Voila with the template and the scripts of this package."""
+
+    ready: Callable[[], None] | None = None
+    """Called once the server listens."""
 
     def setup_template_dirs(self) -> None:
         """Put our template before Voila's, and plotly's script among the static files."""
@@ -43,6 +63,35 @@ class PanelServer(Voila):  # type: ignore[misc]
         self.template_paths.insert(0, str(HERE / "template"))
         self.static_paths.append(str(HERE / "static"))
         self.static_paths.append(str(files("plotly") / "package_data"))
+
+    def init_settings(self) -> dict[str, Any]:
+        """Show our own page where the server would show Jupyter's login."""
+        settings: dict[str, Any] = super().init_settings()
+        settings["jinja2_env"].loader.searchpath.insert(0, str(HERE / "template"))
+        return settings
+
+    def listen(self) -> None:
+        """Serve until the process is stopped.
+
+        Raises
+        ------
+        ConfigError
+            If something else listens there.
+        """
+        try:
+            self.app.listen(self.port, self.ip)
+        except OSError as error:
+            raise ConfigError(
+                f"The panels cannot listen on {self.ip}:{self.port}: {error.strerror}.",
+                "Stop what listens there, or choose another port: workbench panels --port 8867.",
+            ) from error
+        self.ioloop = IOLoop.current()
+        if self.ready is not None:
+            self.ioloop.add_callback(self.ready)
+        try:
+            self.ioloop.start()
+        finally:
+            self.stop()
 
 
 def serve(
@@ -55,14 +104,15 @@ def serve(
 ) -> None:
     """Serve the panels until the process is stopped.
 
-    ``ready`` is told the address with the token in it, once: whoever has it may look and command.
-    Without a token of 16 characters or more a new one is made.
+    ``ready`` is told the address with the token in it once the server listens there: whoever has it
+    may look and command. Without a token of 16 characters or more a new one is made.
 
     Raises
     ------
     ConfigError
-        If there are no panels in the folder, or the address is not one of this machine: there is
-        no encryption here, so a proxy with TLS must stand before it.
+        If there are no panels in the folder, if something else listens on the port, or if the
+        address is not one of this machine: there is no encryption here, so a proxy with TLS must
+        stand before it.
     """
     if not any(apps.glob("*.ipynb")):
         raise ConfigError(f"There is no panel in {apps}.", "Run it in the project's folder.")
@@ -76,7 +126,8 @@ def serve(
     server.initialize([])
     server.notebook_path = None
     if ready is not None:
-        ready(f"http://{host}:{port}/voila/render/runs.ipynb?token={token}")
+        address = f"http://{host}:{port}/voila/render/runs.ipynb?token={token}"
+        server.ready = lambda: ready(address)
     server.start()
 
 
@@ -85,12 +136,13 @@ def settings(apps: Path, *, host: str, port: int, token: str) -> Traits:
     traits = Traits()
     traits.Voila.ip = host
     traits.Voila.port = port
-    traits.Voila.port_retries = 0
+    # What people must know is said by the command; the rest of the log is Jupyter's.
+    traits.Voila.log_level = "WARN"
     traits.Voila.root_dir = str(apps)
     traits.Voila.open_browser = False
     traits.Voila.token = token
     traits.Voila.cookie_secret = secrets.token_bytes(32)
-    traits.Voila.identity_provider_class = IdentityProvider
+    traits.Voila.identity_provider_class = TokenProvider
     traits.Voila.tornado_settings = {
         "headers": {
             "Content-Security-Policy": POLICY,
@@ -120,9 +172,13 @@ def prepare(request: Any, notebook: Any, cwd: str) -> Any:
     _ = request.xsrf_token
     if len(request.kernel_manager.list_kernel_ids()) >= MAX_KERNELS:
         raise HTTPError(503, f"{MAX_KERNELS} panels are open already: close one.")
-    run_id = request.get_argument("run_id", "")
-    if run_id and all(letter in "0123456789abcdef-" for letter in run_id):
-        for cell in notebook.cells:
-            if "parameters" in cell.metadata.get("tags", []):
-                cell.source = f"RUN_ID = {run_id!r}"
+    given = {name: request.get_argument(name, "") for name in ARGUMENTS}
+    lines = [
+        f"{name.upper()} = {value!r}"
+        for name, value in given.items()
+        if value and set(value) <= set("0123456789abcdef-")
+    ]
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = "\n".join([cell.source, *lines])
     return notebook
