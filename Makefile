@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lab panels check bench lock
+.PHONY: help install demo test lab panels check verify bench noise lock
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -34,8 +34,14 @@ check: $(READY) ## ruff, mypy, import contracts, bare notebooks
 	$(BIN)/lint-imports
 	git ls-files -z '*.ipynb' | xargs -0 -r $(BIN)/nbstripout --verify
 
+verify: $(READY) ## every committed notebook, sealed and executed again
+	$(BIN)/python -m pytest -n 2 -m 'long or not long' tests/notebooks/test_verify.py $(ARGS)
+
 bench: $(READY) ## the benchmarks
 	$(BIN)/python benchmarks/run.py
+
+noise: $(READY) ## what the gate does to noise: up to an hour, resumable
+	$(BIN)/python benchmarks/noise.py $(ARGS)
 
 lock: ## resolve every extra again into requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -28,6 +28,7 @@ DOORS = {
     "fastapi": ["api", "exchange.server"],
     "ipywidgets": ["panels"],
     "numba": ["backtest"],
+    "optuna": ["research.space", "research.study"],
     "papermill": ["jobs"],
     "polars": ["data"],
     "pybit": ["exchange.client"],

@@ -12,6 +12,7 @@ from workbench.store import Store
 pytestmark = pytest.mark.slow
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"]
+PAIRS = {"fast": list(range(5, 105, 5)), "slow": list(range(110, 510, 20))}
 STRATEGIES = ["momentum", "crossover", "breakout", "crosssection", "carry"]
 
 
@@ -43,24 +44,29 @@ def test_main_job_on_five_years_of_five_majors(lake):
     assert all(len(result.fills) for result in results.values())
     assert results["carry"].totals["funding_usdt"] < 0
 
-    grid = {"fast": list(range(5, 105, 5)), "slow": list(range(110, 510, 20))}
-    swept = wb.sweep(wb.strategies.MovingAverageCross(), market.select(["BTCUSDT"]), grid)
+    swept = wb.sweep(wb.strategies.MovingAverageCross(), market.select(["BTCUSDT"]), PAIRS)
     assert len(swept.table) == 400
     with Store.open() as store:
         assert len(store.trials()) == 406
         assert store.verify_trials().is_intact
 
 
-def test_research_notebook_on_real_data_reaches_the_panel(lake, home):
+def test_research_notebook_on_five_years_of_five_majors_reaches_the_panel(lake, home):
+    """The same by papermill: import, 400 pairs, the page and the panel."""
     from tests.browser.conftest import CHECKOUT
 
     notebook = CHECKOUT / "notebooks" / "research" / "20_research_strategy.ipynb"
-    done = run_notebook(
-        notebook, {"SYMBOLS": ["BTCUSDT", "ETHUSDT"], "START": "2024-01-01", "END": "2024-12-31"}
-    )
-    assert done.status == "done"
+    done = run_notebook(notebook, {"SYMBOLS": SYMBOLS, "START": "2020-03-25", "GRID": PAIRS})
+
+    assert done.status == "done", done.error
     assert done.measures["watermark"] == ""
+    assert done.measures["sweep.configurations"] == 400
+    assert done.measures["strategy.funding_usdt"] != 0
+    page = done.html.read_text("utf-8")
+    assert "Sharpe ratio of 400 configurations" in page
+    assert "SYNTHETIC" not in page
     with Store.open() as store:
+        assert len(store.trials()) == 402
         explorer = RunExplorer(store=store)
-    assert "strategy.sharpe" in explorer.measures.value
+    assert "Sharpe ratio" in explorer.measures.value
     assert explorer.plot.figure["data"]

@@ -2,6 +2,7 @@
 
 from typer.testing import CliRunner
 
+from tests.store.conftest import postgres, url  # noqa: F401 - a database of either kind
 from workbench.cli import app
 from workbench.store import Store
 from workbench.store.migrations import HEAD
@@ -18,7 +19,8 @@ def test_db_status_of_a_store_not_yet_made_ends_with_code_1_and_makes_nothing(ho
     assert not (home / "data").exists()
 
 
-def test_db_upgrade_makes_the_store_and_again_changes_nothing(home):
+def test_db_upgrade_makes_the_store_and_again_changes_nothing(home, url, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("WORKBENCH_STORE__URL", url)
     first, again = call("upgrade"), call("upgrade")
     assert first.exit_code == again.exit_code == 0
     assert f"schema {HEAD} (was none)" in first.output

@@ -5,8 +5,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 from typer.testing import CliRunner
 
+from tests.notebooks.rules import check
 from workbench.cli import app
 from workbench.store import Store
 
@@ -34,15 +36,18 @@ def test_new_strategy_passes_its_own_test_and_is_registered(home: Path) -> None:
     assert (home / "workbench.toml").read_text() == text
 
 
-def test_new_strategy_notebook_runs_as_a_job(home: Path) -> None:
+def test_new_strategy_notebook_keeps_the_rules_and_runs_as_a_job(home: Path) -> None:
     assert CliRunner().invoke(app, ["new", "strategy", "night_drift"]).exit_code == 0
+    place = "notebooks/research/night_drift.ipynb"
+    assert check(nbformat.read(home / place, as_version=4)) == []
 
-    answer = CliRunner().invoke(
-        app,
-        ["run", "notebooks/research/night_drift.ipynb", "-p", "END", "2024-02-15"],
-    )
+    answer = CliRunner().invoke(app, ["run", place, "-p", "END", "2024-02-15"])
 
     assert answer.exit_code == 0, answer.output
     with Store.open() as store:
-        assert list(store.runs()["status"]) == ["done"]
-        assert len(store.trials()) == 5  # one of the sweep's is the backtest's, counted once
+        (run,) = store.runs().to_dict("records")
+        # One of the sweep's is the backtest's and counts once; buy-and-hold stands beside.
+        assert len(store.trials()) == 6
+    assert run["status"] == "done"
+    assert run["snapshot_id"] == run["measures"]["snapshot_id"]
+    assert {"strategy.sharpe", "buy_and_hold.sharpe"} <= set(run["measures"])

@@ -49,6 +49,19 @@ def test_pulled_market_is_whole(lake, client):
     assert loaded.open_interest.notna().all().all()
 
 
+def test_pulled_premium_predicts_the_funding(lake, client, market):
+    """DF-01: the premium index comes bar for bar, and gives a rate at every one."""
+    pull(["BTCUSDT"], start=START, lake=lake, client=client)
+    held = lake.read(Series("premium", "BTCUSDT", "60"))
+    source = {int(row[0]): float(row[4]) for row in market.klines["premium", "BTCUSDT", "60"]}
+    assert held["close"].to_list() == [source[t] for t in held["time"].dt.epoch("ms")]
+    loaded = load(["BTCUSDT"], lake=lake)
+    assert len(held) == loaded.n_bars
+    assert loaded.funding_predicted.notna().all().all()
+    settled = loaded.funding_settled["BTCUSDT"].dropna().index
+    assert (loaded.funding_predicted.loc[settled].abs() <= 0.005).all().all()
+
+
 def test_pull_again_asks_only_for_what_is_new(lake, client, market):
     pull(["BTCUSDT"], start=START, lake=lake, client=client, kinds=["kline"])
     market.requests.clear()

@@ -27,6 +27,16 @@ def tiers():
     ]  # fmt: skip
 
 
+def premium_rows(marks, traded):
+    """The mark over the last price, since no recording of the premium index is at hand."""
+    rows = []
+    for mark, last in zip(marks, traded, strict=True):
+        opened, closed = (float(mark[k]) / float(last[k]) - 1 for k in (1, 4))
+        bar = (opened, max(opened, closed), min(opened, closed), closed)
+        rows.append([mark[0], *map(repr, bar)])
+    return rows
+
+
 @pytest.fixture(scope="session")
 def candles(shared_data):
     """Real hourly candles, marks and funding of early 2024, as the exchange would send them."""
@@ -44,13 +54,15 @@ def candles(shared_data):
 
     prices = ["open", "high", "low", "close"]
     traded = rows("ohlcv_1h.parquet", [*prices, "volume"])
+    marks = rows("mark_1h.parquet", prices)
     settled = rows("funding.parquet", ["funding_rate"])
     return {
         "kline": {
             symbol: [[*row, repr(float(row[4]) * float(row[5]))] for row in own]
             for symbol, own in traded.items()
         },
-        "mark": rows("mark_1h.parquet", prices),
+        "mark": marks,
+        "premium": {s: premium_rows(marks[s], traded[s]) for s in ("BTCUSDT", "ETHUSDT")},
         "funding": {
             symbol: [(int(row[0]), row[1]) for row in own] for symbol, own in settled.items()
         },
@@ -68,7 +80,7 @@ def market(shared_data, candles):
         now_ms=millis(NOW),
         instruments=[row for row in listed if row["symbol"] != "BTCUSD"],
         risk_limits={row["symbol"]: tiers() for row in listed},
-        klines={(k, s, "60"): candles[k][s] for k in ("kline", "mark") for s in symbols},
+        klines={(k, s, "60"): candles[k][s] for k in ("kline", "mark", "premium") for s in symbols},
         funding={s: candles["funding"][s] for s in symbols},
         open_interest={s: [(t, str(1000 + n)) for n, t in enumerate(hours)] for s in symbols},
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Pull, import, check, list and synthesise data.")
 
+NARROW: Final[dict[str, Any]] = {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+"""A table that fits a terminal of 80 columns."""
 STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 Interval = Annotated[str | None, typer.Option(help="Bar length: minutes, D or W.")]
@@ -90,9 +92,10 @@ def import_(
         out.print(Text(f"{path.name}: {'; '.join(report.guesses)}"))
         if report.ignored:
             out.print(Text(f"columns not used: {', '.join(report.ignored)}", style="dim"))
-        table = Table(
-            "symbol", "kind", "bar", "from", "to", "read", "new", "left out", box=SIMPLE_HEAD
-        )
+        heads = [
+            Column(name, no_wrap=True) for name in ("symbol", "kind", "bar", "from", "to", "read")
+        ]
+        table = Table(*heads, Column("new", no_wrap=True), "left out", **NARROW)
         for row in report.series:
             left = ", ".join(f"{count} {why}" for why, count in row.dropped.items())
             table.add_row(
@@ -144,11 +147,13 @@ def list_() -> None:
     from workbench.data import inventory
 
     held = inventory(load_config().lake_dir)
-    table = Table("venue", "kind", "symbol", "bar", "from", "to", "rows", box=SIMPLE_HEAD)
+    names = ("venue", "kind", "symbol", "bar", "from", "to")
+    table = Table(*(Column(n, no_wrap=True) for n in names), Column("rows", justify="right"),
+                  **NARROW)  # fmt: skip
     for row in held.itertuples():
         table.add_row(
             str(row.venue), str(row.kind), str(row.symbol), str(row.interval),
-            f"{row.first:%Y-%m-%d %H:%M}", f"{row.last:%Y-%m-%d %H:%M}", f"{row.rows:,}",
+            f"{row.first:%Y-%m-%d}", f"{row.last:%Y-%m-%d %H:%M}", f"{row.rows:,}",
         )  # fmt: skip
     out.print(table)
     if held.empty:
@@ -203,11 +208,11 @@ def _print_findings(found: "Sequence[Finding]") -> None:
         return
     table = Table(
         Column(no_wrap=True), Column("symbol", no_wrap=True), Column("at", no_wrap=True),
-        "what, and what to do", box=SIMPLE_HEAD,
+        "what, and what to do", **NARROW,
     )  # fmt: skip
     for finding in found:
         table.add_row(
             Text(finding.code, style=STYLES[finding.severity]), finding.symbol,
-            f"{finding.at:%Y-%m-%d %H:%M}", f"{finding.what} {finding.fix}",
+            f"{finding.at:%Y-%m-%d %H:%M}", Text(f"{finding.what} {finding.fix}"),
         )  # fmt: skip
     out.print(table)

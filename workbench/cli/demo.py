@@ -1,15 +1,22 @@
 """``workbench demo``: the main job in one go."""
 
+from __future__ import annotations
+
 from datetime import datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from workbench.cli.evidence import print_verification
+from workbench.cli.gate import print_verdict
 from workbench.cli.runs import show_progress
 from workbench.cli.terminal import out
 from workbench.core.config import Config, load_config
+
+if TYPE_CHECKING:
+    from workbench.jobs.demo import Source
 
 SHOWN: Final = (
     "total_return", "cagr", "annual_volatility", "sharpe", "sortino", "max_drawdown", "n_trades",
@@ -22,7 +29,7 @@ def demo(
         bool, typer.Option("--serve/--no-serve", help="Open the panels at the end, or stop.")
     ] = True,
 ) -> None:
-    """Show the whole main job: data, research notebook, sweep, summary and panels.
+    """Show the whole main job: data, research notebook, sweep, the gate, and the panels.
 
     Real data come from the exchange's public endpoint where it can be reached; otherwise the
     synthetic market stands in, and every title says so.
@@ -49,8 +56,28 @@ def demo(
     out.print(Text(f"Verdict so far. {summary.verdict}"))
     out.print(Text(f"notebook  {summary.job.path}"), soft_wrap=True)
     out.print(Text(f"page      {summary.job.html}"), soft_wrap=True)
+    _prove(source)
     if serve:
         _serve()
+
+
+def _prove(source: Source) -> None:
+    from workbench.jobs.demo import best_of_many, modest_cases, prove
+
+    out.rule("Before the gate")
+    with out.status("Trying five hundred configurations ..."):
+        chosen = best_of_many(source)
+    for case in [chosen, *modest_cases(source)]:
+        out.print(Text(f"{case.title}. {case.words}"))
+        with show_progress("evidence") as watch:
+            proof = prove(case, progress=watch)
+        print_verdict(proof.verdict)
+        print_verification(proof.verification)
+        out.print(Text(f"evidence  {proof.job.html}"), soft_wrap=True)
+    if source.is_synthetic:
+        out.print(
+            Text("Real data could not be had here, so no verdict on real data is shown.", "yellow")
+        )
 
 
 def _pull(config: Config, start: datetime) -> None:

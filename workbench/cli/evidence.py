@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from workbench.cli.terminal import out
+
+if TYPE_CHECKING:
+    from workbench.jobs.verify import Verification
 
 TRIALS_SHOWN = 20
 
@@ -24,13 +27,20 @@ def verify(
 
     with out.status("Executing it again in a process and a store of its own ..."):
         answer = verify_run(run)
+    print_verification(answer)
+    if not answer.is_verified:
+        raise typer.Exit(1)
+
+
+def print_verification(answer: Verification) -> None:
+    """Print what came of executing a sealed run again."""
     if answer.restored:
         out.print(Text(f"Its code was fetched from commit {answer.restored[:10]}.", style="dim"))
     for difference in answer.differences:
         out.print(Text(f"{difference.what}: {difference.words}", style="red"), soft_wrap=True)
     if not answer.is_verified:
         out.print(Text(f"NOT VERIFIED  {answer.run_id}", style="bold red"))
-        raise typer.Exit(1)
+        return
     out.print(
         Text.assemble(
             ("VERIFIED", "bold green"),

@@ -1,10 +1,10 @@
 """``workbench panels`` and ``workbench lab``: the browser's doors to the workbench."""
 
-import subprocess
+import os
 import sys
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -13,6 +13,13 @@ from workbench.cli.terminal import out
 from workbench.core.config import load_config
 from workbench.core.errors import ConfigError
 from workbench.core.layers import find_root
+
+QUIET: Final = (
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.news_url=None",
+    "--LabApp.extension_manager=readonly",
+)
+"""JupyterLab asks no outside host for news of itself or for extensions."""
 
 
 def panels(
@@ -53,9 +60,13 @@ def lab(
     folder = find_root() / "notebooks"
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {folder}.", "Run it in the project's folder.")
-    words = ["--no-browser"] if not browser else []
+    words = [*QUIET, *([] if browser else ["--no-browser"])]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # In a container everything runs as root; Jupyter refuses that unless told.
+        words.append("--allow-root")
     call = [
         sys.executable, "-m", "jupyterlab", f"--port={port}", f"--notebook-dir={Path(folder)}",
         *words,
     ]  # fmt: skip
-    raise typer.Exit(subprocess.call(call))  # noqa: S603 - our own interpreter
+    # In the place of this process, so that whoever stops it stops JupyterLab and its kernels.
+    os.execv(sys.executable, call)  # noqa: S606 - our own interpreter

@@ -95,7 +95,7 @@ def list_runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
 ) -> None:
     """List recorded runs, newest first."""
-    from workbench.jobs.process import shown_status
+    from workbench.monitor.process import shown_status
     from workbench.store.session import Store
 
     with Store.open() as store:
@@ -103,9 +103,10 @@ def list_runs(
     if not runs:
         out.print("No runs yet. `workbench run NOTEBOOK` makes one.")
         return
-    columns = [Column(name, no_wrap=True) for name in ("run", "notebook", "status")]
-    numbers = [Column(name, justify="right") for name in ("s", *KEY_MEASURES)]
-    table = Table(*columns, *numbers, box=SIMPLE_HEAD, pad_edge=False)
+    columns = [Column("run", no_wrap=True), Column("notebook", overflow="fold")]
+    columns += [Column("status", no_wrap=True)]
+    columns += [Column(name, justify="right", no_wrap=True) for name in ("s", *KEY_MEASURES)]
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for row in runs:
         shown = shown_status(row)
         seconds = f"{(row.ended - row.started).total_seconds():.1f}" if row.ended else ""
@@ -117,7 +118,7 @@ def list_runs(
 @app.command()
 def show(run_id: Annotated[str, typer.Argument(help="The id of a run, or its start.")]) -> None:
     """Show one run: parameters, measures, paths and how it ended."""
-    from workbench.jobs.process import shown_status
+    from workbench.monitor.process import shown_status
     from workbench.store.session import Store
 
     with Store.open() as store:

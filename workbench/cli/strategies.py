@@ -86,25 +86,38 @@ def test_lookback_is_enough() -> None:
 '''
 
 _CELLS: Final = (
-    ("markdown", "# {title}\n\n**What** A backtest and a sweep of {cls}.\n\n**Why** To see whether "
-     "the idea survives fees, slippage and funding.\n\n**Reads** The lake, or the synthetic "
-     "market.\n\n**Writes** Trials and this run.\n\n**Decides** Go on only if the Sharpe ratio "
-     "after all costs beats buy and hold."),
-    ("parameters", 'SYMBOLS = ["BTCUSDT", "ETHUSDT"]  # Bybit names\nINTERVAL = "60"  # minutes\n'
-     'START = "2024-01-01"  # first bar, UTC\nEND = "2024-12-31"  # last bar, UTC\n'
-     'SOURCE = "synthetic"  # lake, synthetic or a file\nHORIZON = 24  # bars\nSEED = 7'),
+    ("markdown", "# {title}: does it earn more than holding?\n\n**What** A backtest and a sweep of "
+     "{cls}, beside buy-and-hold.\n\n**Why** To see whether the idea survives fees, slippage and "
+     "funding.\n\n**Reads** The lake, a file or the synthetic market.\n\n**Writes** Trials and "
+     "this run.\n\n**Decides** Go on only if the Sharpe ratio after all costs beats holding's, "
+     "and its neighbours agree."),
+    ("markdown", "Everything that can be set, with its unit."),
+    ("parameters", 'SYMBOLS = ["BTCUSDT", "ETHUSDT"]  # Bybit names of linear perpetuals\n'
+     'INTERVAL = "60"  # bar length: minutes, or D for a day, W for a week\n'
+     'START = "2024-01-01"  # first moment, UTC\nEND = "2024-12-31"  # last moment, UTC\n'
+     'SOURCE = "synthetic"  # lake, synthetic, or the path of a CSV or Parquet file\n'
+     "HORIZON = 24  # past return, in bars\n"
+     "SEED = 7  # of every draw, and of the synthetic market"),
     ("markdown", "Which market is it?"),
-    ("code", "import workbench as wb\nfrom workbench.strategies import load_strategy\n\n"
-     "market = wb.load(SYMBOLS, interval=INTERVAL, start=START, end=END, source=SOURCE, "
-     'seed=SEED)\nmarket.close.describe()'),
-    ("markdown", "What does the strategy earn after all costs?"),
-    ("code", 'strategy = load_strategy("strategies/{name}.py:{cls}", {{"horizon": HORIZON}})\n'
-     "result = wb.research.backtest(strategy, market)\nresult.measures()"),
+    ("code", "import workbench as wb\n\nmarket = wb.load(SYMBOLS, interval=INTERVAL, start=START, "
+     'end=END, source=SOURCE, seed=SEED)\nmarket.close.agg(["count", "min", "max"]).T'),
+    ("markdown", "What does the strategy earn after all costs, beside holding?"),
+    ("code", "import pandas as pd\n\n"
+     'place = "strategies/{name}.py:{cls}"\n'
+     'strategy = wb.strategies.load_strategy(place, {{"horizon": HORIZON}})\n'
+     'results = wb.compare({{"strategy": strategy}}, market)\n'
+     "table = pd.DataFrame({{name: each.measures() for name, each in results.items()}})\n"
+     "wb.readable(table)"),
+    ("markdown", "How did the money grow, and how deep were the holes?"),
+    ("code", 'wb.figures.equity(results["strategy"], beside=results["buy and hold"])'),
     ("markdown", "Does the result hang on one value of the parameter?"),
     ("code", 'swept = wb.sweep(strategy, market, {{"horizon": [6, 12, 24, 48, 96]}})\n'
-     "swept.ranked()"),
+     'wb.readable(swept.ranked(), by="columns")'),
     ("markdown", "What is kept of this run?"),
-    ("code", 'wb.record("sharpe", result.measures()["sharpe"])'),
+    ("code", 'wb.record("snapshot_id", market.snapshot_id)\n'
+     'wb.record("watermark", market.watermark)\n'
+     'wb.record("strategy", table["strategy"])\n'
+     'wb.record("buy_and_hold", table["buy and hold"])'),
 )  # fmt: skip
 
 

@@ -135,6 +135,13 @@ class PanelsSettings(_Section):
     token: Annotated[SecretStr | None, AfterValidator(_token)] = None
 
 
+class GraduationSettings(_Section):
+    """Which set of gates leads from stage to stage, and how long a permit lasts."""
+
+    gates: Literal["default", "classic"] = "default"
+    permit_days: int = Field(default=30, ge=1, le=90)
+
+
 class Config(BaseSettings):
     """Every setting of the workbench; made by ``load_config``, never changed afterwards."""
 
@@ -154,6 +161,7 @@ class Config(BaseSettings):
     costs: Annotated[Costs, WrapValidator(_checked)] = Costs()
     account: Annotated[Account, WrapValidator(_checked)] = Account()
     panels: PanelsSettings = PanelsSettings()
+    graduation: GraduationSettings = GraduationSettings()
     strategies: dict[str, Annotated[str, AfterValidator(_reference)]] = Field(default_factory=dict)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

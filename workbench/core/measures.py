@@ -176,9 +176,9 @@ def kappa(returns: Floats, *, order: int = 3, target: float = 0.0) -> float:
 
 
 def drawdown_path(returns: Floats) -> Floats:
-    """Return the fall from the running peak at each bar, as positive fractions."""
-    level = np.cumprod(1.0 + returns)
-    peak = np.maximum(np.maximum.accumulate(level), 1.0)
+    """Return the fall from the running peak at each bar (last axis), as positive fractions."""
+    level = np.cumprod(1.0 + returns, axis=-1)
+    peak = np.maximum(np.maximum.accumulate(level, axis=-1), 1.0)
     return 1.0 - level / peak
 
 

@@ -1,4 +1,4 @@
-"""Monitoring: whether the machine, the store and the exchange are fit to work with."""
+"""Monitoring: whether machine, store and exchange are fit to work with, and what still runs."""
 
 import lazy_loader as lazy
 

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "crossover": ["MovingAverageCross"],
         "crosssection": ["CrossSectionalMomentum"],
         "hold": ["BuyAndHold"],
-        "identity": ["strategy_hash"],
+        "identity": ["decision_hash", "strategy_hash"],
         "momentum": ["TimeSeriesMomentum"],
         "pairs": ["CointegratedPair"],
         "probe": ["LookbackReport", "probe_lookback"],

@@ -55,6 +55,26 @@ def strategy_hash(strategy: Strategy) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def decision_hash(weights: pd.DataFrame) -> str:
+    """Return the SHA-256 of what weights decide: quantised, with their moments and symbols.
+
+    Parameters
+    ----------
+    weights : DataFrame of shape (n_bars, n_symbols)
+        Indexed by ``known_at``, UTC.
+
+    Raises
+    ------
+    ModelError
+        If a weight is outside [-1, 1].
+    """
+    moments = pd.DatetimeIndex(weights.index).as_unit("us").asi8
+    digest = hashlib.sha256(json.dumps([str(symbol) for symbol in weights.columns]).encode())
+    digest.update(moments.astype("<i8").tobytes())
+    digest.update(base.quantise(weights).astype("<i2").tobytes())
+    return digest.hexdigest()
+
+
 def _code_digest(cls: type[Strategy]) -> str:
     known = _codes.get(cls)
     # A helper may have been redefined in another cell since: what was used must still be in place.

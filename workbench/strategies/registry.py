@@ -82,20 +82,24 @@ def load_strategy(
 
 def _load_class(place: str, *, root: Path | None) -> type[Strategy]:
     source, _, name = place.rpartition(":")
-    module = _load_file(source, root) if source.endswith(".py") else _load_module(source)
-    cls = getattr(module, name, None)
-    if isinstance(cls, type) and issubclass(cls, Strategy) and not inspect.isabstract(cls):
-        return cls
-    found = [
-        key
-        for key, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Strategy) and not inspect.isabstract(value)
-    ]
+    module = load_file(source, root=root) if source.endswith(".py") else _load_module(source)
+    found = find_strategies(module)
+    if name in found:
+        return found[name]
     raise ModelError(
         f"{source} holds no complete strategy {name!r}.",
         f"It holds {', '.join(found) or 'none'}; a strategy is a Strategy with lookback and "
         "weights (or features, init and step).",
     )
+
+
+def find_strategies(module: ModuleType) -> dict[str, type[Strategy]]:
+    """Return the complete strategies that a module holds, by name."""
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Strategy) and not inspect.isabstract(value)
+    }
 
 
 def _load_module(name: str) -> ModuleType:
@@ -108,7 +112,14 @@ def _load_module(name: str) -> ModuleType:
         ) from error
 
 
-def _load_file(source: str, root: Path | None) -> ModuleType:
+def load_file(source: str, *, root: Path | None = None) -> ModuleType:
+    """Return the module in a Python file, anew whenever the file has changed.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it cannot be loaded.
+    """
     path = ((root or find_root()) / source).resolve()
     if not path.is_file():
         raise ModelError(

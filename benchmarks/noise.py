@@ -1,0 +1,223 @@
+"""Judge families of noise and of one true edge, and write ``noise.json`` and the figure of it.
+
+``python benchmarks/noise.py`` takes up where it was interrupted: each family is kept as soon as it
+is judged, under the digest of everything that judges it.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+# One thread for each process: threads of several would wait for one another.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+
+import numpy as np
+import pandas as pd
+from plotly.subplots import make_subplots
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from scipy.stats import binomtest
+
+from workbench.core import drawing
+from workbench.validation import deflation, maxstat, power, resample
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "noise.json"
+FIGURE = ROOT / "docs" / "images" / "noise.png"
+TRIALS = (10, 100, 1_000, 10_000)
+EDGES = (0.0, 0.5, 1.0, 2.0)
+ALPHA, YEARS, SEED = 0.05, 3, 2026
+RULES = (
+    power.whole_ledger(),
+    power.per_call(),
+    power.deflated(is_clustered=True),
+    power.deflated(is_clustered=False),
+)
+GATE, CALL, CLUSTERED, RAW = (rule.name for rule in RULES)
+CHROMIUM = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def judge(n_trials, repetition):
+    """Judge one family, as rows that JSON holds."""
+    seed = power.family_seed(SEED, n_trials, repetition)
+    days = YEARS * power.DAYS_A_YEAR
+    table = power.judge_family(n_trials, edges=EDGES, rules=RULES, n_days=days, seed=seed)
+    return n_trials, repetition, table.to_dict("records")
+
+
+def store():
+    """The file of the families that were judged by exactly this code."""
+    sources = [Path(module.__file__) for module in (deflation, maxstat, power, resample)]
+    text = b"".join(path.read_bytes() for path in sources) + repr((EDGES, YEARS, SEED)).encode()
+    return ROOT / "data" / f"noise-{hashlib.sha256(text).hexdigest()[:12]}.jsonl"
+
+
+def read(path):
+    """The families that are judged already; a line cut short by an interruption is left out."""
+    done = {}
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            n_trials, repetition, rows = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        done[n_trials, repetition] = rows
+    return done
+
+
+def run(families, minutes):
+    """Judge what is not judged yet, for so many minutes at most; the rows of all families."""
+    path = store()
+    path.parent.mkdir(exist_ok=True)
+    done = read(path)
+    missing = [(n, k) for n in TRIALS for k in range(families) if (n, k) not in done]
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    until = time.monotonic() + 60 * minutes
+    workers = os.cpu_count() or 1
+    with (
+        path.open("a") as file,
+        Progress(*columns, TimeRemainingColumn()) as bar,
+        ProcessPoolExecutor(workers) as pool,
+    ):
+        task = bar.add_task("families", total=len(TRIALS) * families, completed=len(done))
+        left, flying = iter(missing), set()
+        while True:
+            while len(flying) < 2 * workers and time.monotonic() < until:
+                unit = next(left, None)
+                if unit is None:
+                    break
+                flying.add(pool.submit(judge, *unit))
+            if not flying:
+                break
+            future = next(as_completed(flying))
+            flying.remove(future)
+            n_trials, repetition, rows = future.result()
+            done[n_trials, repetition] = rows
+            file.write(json.dumps([n_trials, repetition, rows]) + "\n")
+            file.flush()
+            bar.update(task, advance=1, description=f"families of {n_trials:,}")
+    return pd.DataFrame([row for rows in done.values() for row in rows])
+
+
+def tabulate(outcomes):
+    """Rates with their exact binomial intervals of 95 %."""
+    table = power.pass_rates(outcomes, alpha=ALPHA).reset_index()
+    for name in ("passed", "found"):
+        counts = (table[name] * table["families"]).round().astype(int)
+        bounds = [
+            binomtest(k, n).proportion_ci() for k, n in zip(counts, table["families"], strict=True)
+        ]
+        table[f"{name}_low"] = [bound.low for bound in bounds]
+        table[f"{name}_high"] = [bound.high for bound in bounds]
+    return table
+
+
+def draw(table):
+    """False passes and power by the number of trials."""
+    noise = table[table["edge"] == 0].set_index("rule")
+    gate, call = noise.loc[[GATE]], noise.loc[[CALL]]
+    most = int(noise["n_trials"].max())
+    figure = make_subplots(
+        1, 2, horizontal_spacing=0.09,
+        subplot_titles=("Pure noise: the best of N passes", f"One true edge among N: {GATE}"),
+    )  # fmt: skip
+    styles = (
+        (CALL, drawing.DOWN, "dash", "x"), (CLUSTERED, drawing.LINES[1], "dot", "diamond"),
+        (RAW, drawing.QUIET, "dot", "square"), (GATE, drawing.ACCENT, "solid", "circle"),
+    )  # fmt: skip
+    for rule, colour, dash, symbol in styles:
+        add(figure, noise.loc[[rule]], "passed", rule, colour, dash, symbol, 1)
+    figure.add_hline(ALPHA, line={"color": "#1c2530", "width": 1, "dash": "dash"}, row=1, col=1)
+    figure.add_annotation(
+        x=0.01, y=ALPHA, xref="x domain", yref="y", text="nominal 5 %", showarrow=False,
+        yanchor="bottom", xanchor="left", font={"size": 11},
+    )  # fmt: skip
+    shades = (
+        ("#9db9ff", 0.5, "triangle-up"),
+        ("#5b8cff", 1.0, "diamond"),
+        ("#1740b0", 2.0, "star"),
+    )
+    for colour, edge, symbol in shades:
+        rows = table[(table["edge"] == edge) & (table["rule"] == GATE)]
+        add(figure, rows, "found", f"Sharpe {edge:g}", colour, "solid", symbol, 2)
+        last = rows.sort_values("n_trials").iloc[0]
+        figure.add_annotation(
+            x=np.log10(last["n_trials"]), y=last["found"], text=f"Sharpe {edge:g}", showarrow=False,
+            yshift=14, xshift=4, xanchor="left", font={"size": 12, "color": colour}, row=1, col=2,
+        )  # fmt: skip
+    counts = noise.loc[[GATE]].set_index("n_trials")["families"]
+    drawn = ", ".join(f"{k} families of {n:,}" for n, k in counts.items())
+    drawing.titled(
+        figure,
+        f"The best of {most:,} noise strategies passes the gate's test in "
+        f"{gate['passed'].iloc[-1]:.0%} of families; counting one call, in "
+        f"{call['passed'].iloc[-1]:.0%}",
+        "",
+        note=f"{YEARS} years of days, one GARCH-t market, correlated trials; {drawn}; bars: 95 %",
+        height=460,
+    )
+    ticks = {"type": "log", "tickvals": TRIALS, "ticktext": [f"{n:,}" for n in TRIALS]}
+    figure.update_xaxes(title_text="N, trials in the ledger", **ticks)
+    figure.update_xaxes(range=[0.85, 4.15])
+    figure.update_yaxes(tickformat=".0%", range=[-0.02, 1.02])
+    figure.update_layout(
+        width=1_000, margin={"t": 130, "b": 96},
+        legend={"x": 0, "xanchor": "left", "y": -0.2, "yanchor": "top"},
+    )  # fmt: skip
+    return figure
+
+
+def add(figure, rows, name, title, colour, dash, symbol, column):
+    """One line with its error bars."""
+    rows = rows.sort_values("n_trials")
+    figure.add_scatter(
+        x=rows["n_trials"], y=rows[name], name=title, mode="lines+markers", showlegend=column == 1,
+        line={"color": colour, "dash": dash, "width": 2.5}, marker={"symbol": symbol, "size": 9},
+        error_y={"array": rows[f"{name}_high"] - rows[name], "thickness": 1.2, "width": 4,
+                 "arrayminus": rows[name] - rows[f"{name}_low"]}, row=1, col=column,
+    )  # fmt: skip
+
+
+def photograph(figure, path):
+    """Write a figure as PNG, by headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium")
+    if program is None:
+        sys.exit(f"{path.name} needs chromium (apt-get install chromium); the numbers are written.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM)
+        size = {"width": figure.layout.width, "height": figure.layout.height}
+        page = browser.new_page(viewport=size, device_scale_factor=2)
+        style = "<style>body{margin:0}</style>"
+        page.set_content(style + figure.to_html(config={"displayModeBar": False}))
+        page.wait_for_selector(".legend")
+        page.screenshot(path=path)
+        browser.close()
+
+
+def main():
+    """Judge, tabulate, draw and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--families", type=int, default=200, help="of each size")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop and draw")
+    options = parser.parse_args()
+    table = tabulate(run(options.families, options.minutes))
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    settings = {
+        "alpha": ALPHA, "years": YEARS, "seed": SEED, "machine": machine,
+        "is_complete": bool((table["families"] == options.families).all()),
+    }  # fmt: skip
+    rows = table.round(4).to_dict("records")
+    lines = ",\n  ".join(json.dumps(row) for row in rows)
+    RESULT.write_text(f'{{"settings": {json.dumps(settings)},\n "rows": [\n  {lines}\n ]}}\n')
+    photograph(draw(table), FIGURE)
+
+
+if __name__ == "__main__":
+    main()
