@@ -131,7 +131,9 @@ def last_bar_of_day_leak(market):
 
 def last_bar_of_day_clean(market):
     day = pd.Series(_day(market), market.index)
-    after = pd.Series((market.index + market.bar_length - pd.Timedelta("1us")).floor("D"), day.index)
+    after = pd.Series(
+        (market.index + market.bar_length - pd.Timedelta("1us")).floor("D"), day.index
+    )
     return (day != after).astype(float)
 
 

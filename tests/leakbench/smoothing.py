@@ -170,8 +170,11 @@ def seasonal_leak(market):
 
 def seasonal_clean(market):
     close = _logs(market).iloc[:, 0]
-    return close.diff().groupby(close.index.hour).transform(lambda c: c.expanding().mean()).to_frame(
-        "season"
+    return (
+        close.diff()
+        .groupby(close.index.hour)
+        .transform(lambda c: c.expanding().mean())
+        .to_frame("season")
     )
 
 

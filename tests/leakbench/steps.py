@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
 from tests.leakbench.forms import Rule, log_returns
 from workbench.strategies import Brackets, Intent, SteppedStrategy

@@ -17,32 +17,47 @@ CONDITIONAL = ["ewma_historical", "garch_student", "garch_historical", "garch_ex
 
 @pytest.fixture(scope="module")
 def simulated():
-    """Six years of four symbols by GARCH(1,1) with Student errors, and every forecast of them."""
-    returns = frame(garch_returns(1, 2_000, alpha=0.1, beta=0.88, nu=5.0, n_symbols=4))
-    return returns, forecast_tails(returns, refit_bars=60)
+    """Four years of four symbols by GARCH(1,1) with Student errors, and forecasts of them."""
+    returns = frame(garch_returns(1, 1_500, alpha=0.1, beta=0.88, nu=5.0, n_symbols=4))
+    methods = [*CONDITIONAL, "normal", "historical"]
+    return returns, forecast_tails(returns, methods=methods, refit_bars=60)
+
+
+def pooled(simulated, method, level, *, nominal):
+    """Kupiec's p-value of the hits of all symbols together."""
+    judged = judge_forecasts(simulated[0], simulated[1].table).loc[method, level]
+    hits, bars = int(judged["hits"].sum()), int(judged["bars"].sum())
+    assert bars == 4 * (1_500 - 365)
+    return kupiec(hits, bars, level=nominal).p_value
 
 
 @pytest.mark.parametrize("method", CONDITIONAL)
 @pytest.mark.parametrize("level", [0.95, 0.99])
 def test_conditional_methods_cover_simulated_garch_at_the_nominal_rate(simulated, method, level):
-    """RK-10: Kupiec's test over the four symbols together passes at one per cent."""
+    """RK-10. A quantile of 365 bars has a rate of its own, which its docstring states."""
+    is_sample = method.endswith("historical")
+    nominal = 1 - (1 + 364 * (1 - level)) / 366 if is_sample else level
+    assert pooled(simulated, method, level, nominal=nominal) > 0.01
     judged = judge_forecasts(simulated[0], simulated[1].table).loc[method, level]
-    hits, bars = judged["hits"].sum(), judged["bars"].sum()
-    assert bars == 4 * (2_000 - 365)
-    assert kupiec(int(hits), int(bars), level=level).p_value > 0.01
+    assert (judged["kupiec"] > 0.01).all()
     assert (judged["independence"] > 0.001).all()
 
 
 def test_method_that_knows_neither_clusters_nor_fat_tails_is_found_out(simulated):
+    assert pooled(simulated, "normal", 0.99, nominal=0.99) < 1e-6
     judged = judge_forecasts(simulated[0], simulated[1].table).loc["normal", 0.99]
-    assert kupiec(int(judged["hits"].sum()), int(judged["bars"].sum()), level=0.99).p_value < 1e-6
-    assert judged["christoffersen"].max() < 0.01
-    assert judged["z2"].max() < -0.5
-    assert "green" not in set(judged["zone"])
+    assert judged["z2"].max() < -0.4
+    assert set(judged["zone"]) <= {"yellow", "red"}
 
 
-def test_every_method_has_a_shortfall_above_its_value_at_risk(simulated):
-    table = simulated[1].table
+def test_sample_quantile_of_independent_bars_has_the_stated_rate():
+    rng = np.random.default_rng(6)
+    hits = [x[-1] < -value_at_risk(x[:-1], level=0.99) for x in rng.standard_normal((40_000, 366))]
+    assert np.mean(hits) == pytest.approx((1 + 364 * 0.01) / 366, abs=0.0015)
+
+
+def test_every_method_has_a_shortfall_above_its_value_at_risk():
+    table = forecast_tails(frame(garch_returns(7, 380))).table
     assert set(table.columns.get_level_values("method")) == set(ALL)
     var, es = (table.xs(name, axis=1, level="measure") for name in ("var", "es"))
     assert ((es - var).iloc[364:] >= -1e-12).all().all()
@@ -58,16 +73,14 @@ def test_forecast_is_made_of_the_window_that_ends_at_its_row(simulated):
     assert row["es"] == expected_shortfall(x, level=0.95)
 
 
-def test_forecasts_know_no_later_bar(simulated):
+def test_forecasts_know_no_later_bar():
     """The rows up to a change are the same to the last bit, whatever the bars after it."""
-    returns, made = simulated
-    changed = returns.iloc[:800].copy()
-    changed.iloc[700:] *= -5
-    cut = forecast_tails(changed, refit_bars=60).table
-    pd.testing.assert_frame_equal(
-        cut.iloc[:700], made.table.iloc[:700], check_exact=True, check_freq=False
-    )
-    assert not np.array_equal(cut.iloc[705], made.table.iloc[705])
+    returns = frame(garch_returns(8, 470))
+    changed = returns.iloc[:450].copy()
+    changed.iloc[420:] *= -5
+    full, cut = (forecast_tails(r, refit_bars=20).table for r in (returns, changed))
+    pd.testing.assert_frame_equal(full.iloc[:420], cut.iloc[:420], check_exact=True)
+    assert not (full.iloc[425] == cut.iloc[425]).any()
 
 
 def test_hits_are_held_against_the_bar_after_the_forecast():

@@ -41,6 +41,21 @@ def test_baseline_on_a_prefix_is_the_prefix_of_the_baseline(rule, seed, cut):
     pd.testing.assert_frame_equal(part, rule(market).iloc[: cut + 1], check_freq=False)
 
 
+@pytest.mark.parametrize("row", [118, 146])
+def test_linear_model_does_not_learn_from_the_day_that_it_forecasts(row):
+    """At a row that fits anew, a next day that outweighs all others changes nothing."""
+    market = daily(1)
+    signs = []
+    for size in (-5.0, 0.0, 5.0):
+        close = market.close.copy()
+        close.iloc[row + 1 :] *= np.exp(size)
+        signs.append(linear_model(replace(market, close=close)).iloc[row])
+
+    assert signs[0].notna().all()
+    assert signs[0].equals(signs[1])
+    assert signs[2].equals(signs[1])
+
+
 def test_momentum_sign_is_the_sign_of_28_days_decided_at_midnight():
     market = random_market(1, n_bars=40 * 24)
     frame = momentum_sign(market)

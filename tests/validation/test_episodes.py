@@ -167,10 +167,12 @@ def test_episode_shorter_than_two_bars_is_said_not_to_be_covered(majors):
     assert "a bar of W is too long" in done.table["status"].iloc[0]
 
 
-def test_episodes_in_threads_give_the_same_table(majors):
+def test_episodes_in_threads_give_the_same_table_and_count_the_symbols_that_traded(majors):
     market = majors.between("2021-01-01", "2022-12-01")
     one, two = (replay_episodes(TimeSeriesMomentum(), market, workers=n) for n in (1, 4))
 
+    assert one.table.loc[episode("2021-05").name, "symbols"] == 3
+    assert one.table.loc[episode("2022-11").name, "symbols"] == 5
     pd.testing.assert_frame_equal(one.table, two.table)
 
 

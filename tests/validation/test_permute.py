@@ -37,9 +37,9 @@ def with_gaps(seed, *, n_bars=240):
     gaps = np.random.default_rng(seed).normal(0, 0.003, market.open.shape)
     moved = {name: getattr(market, name) * np.exp(gaps) for name in ("open", "mark_open")}
     for top in ("", "mark_"):
-        prices = [moved[f"{top}open"], *(getattr(market, f"{top}{n}") for n in BARS[1:])]
-        moved[f"{top}high"] = np.maximum.reduce(prices)
-        moved[f"{top}low"] = np.minimum.reduce(prices)
+        opened = moved[f"{top}open"]
+        moved[f"{top}high"] = np.maximum(getattr(market, f"{top}high"), opened)
+        moved[f"{top}low"] = np.minimum(getattr(market, f"{top}low"), opened)
     return replace(market, **moved)
 
 

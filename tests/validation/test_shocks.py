@@ -13,7 +13,6 @@ from workbench.core.costs import Costs
 from workbench.core.errors import DataError
 from workbench.core.records import FIELDS
 from workbench.validation.shocks import (
-    PRICES,
     Shock,
     betas,
     lacking,
@@ -23,6 +22,7 @@ from workbench.validation.shocks import (
 )
 
 ROW = 120
+PRICES = [f"{kind}{name}" for kind in ("", "mark_") for name in ("open", "high", "low", "close")]
 NOTHING = Shock(name="nothing")
 
 
@@ -178,6 +178,20 @@ def test_correlations_become_what_is_asked_and_each_symbol_keeps_its_own_moves(s
     np.testing.assert_allclose(other.mean(), one.mean(), atol=1e-12)
     np.testing.assert_allclose(after.close.iloc[-1], market.close.iloc[-1])
     pd.testing.assert_frame_equal(after.close.iloc[:ROW], market.close.iloc[:ROW])
+
+
+def test_correlations_are_changed_by_moving_returns_as_little_as_can_be():
+    """The distance of the two Gaussians, Olkin and Pukelsheim (1982), equation 4."""
+    from scipy.linalg import sqrtm
+
+    market = random_market(5, n_bars=300, n_symbols=3)
+    after = shocked(market, Shock(name="x", correlation=0.7))
+
+    one, other = (np.log(m.close.iloc[ROW - 1 :]).diff().iloc[1:] for m in (market, after))
+    moved = (((other - one) / one.std(ddof=0)) ** 2).to_numpy().sum() / len(one)
+    root = sqrtm(one.corr().to_numpy())
+    least = 6 - 2 * np.trace(sqrtm(root @ other.corr().to_numpy() @ root))
+    assert moved == pytest.approx(least)
 
 
 def test_correlations_of_symbols_with_gaps_are_left_alone():

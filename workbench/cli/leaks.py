@@ -138,7 +138,8 @@ def load_market(symbols: Any, *, source: str, interval: str, bars: int, seed: in
         times = length // interval_delta(finer)
         fine = roughen(
             data.synthesise(list(symbols), interval=finer, n_bars=bars * times, seed=seed),
-            longest=6 * times, seed=seed,
+            longest=6 * times,
+            seed=seed,
         )
         market = fine.resample(interval)
         others = {} if finer == interval else {finer: fine}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,23 +14,23 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from workbench.cli.runs import PairsCommand, read_params
+from workbench.cli.runs import PairsCommand
 from workbench.cli.standing import (
     HASH_SHOWN,
     print_standing,
+    probe_first,
+    resolve_strategy,
     stage_row,
     standing_facts,
     standing_warnings,
 )
 from workbench.cli.terminal import out
 from workbench.core.config import load_config
-from workbench.core.errors import EvidenceError, SecretError
+from workbench.core.errors import SecretError
 
 if TYPE_CHECKING:
     from workbench.lifecycle import Book, Desk, Standing
     from workbench.lifecycle.moves import Enable
-    from workbench.store import Store
-    from workbench.strategies import Strategy
 
 app = typer.Typer(no_args_is_help=True, help="Move a strategy between its stages.")
 
@@ -70,7 +70,7 @@ def list_stages() -> None:
             table.add_row(*stage_row(standing, now))
         out.print(table)
         live, budget = live_capital(book.standings, now), _budget()
-        out.print(Text(f"On real money: {live:,} of {budget:,} USDT."))
+        out.print(Text(f"On real money: {live:,.2f} of {budget:,.2f} USDT."))
         words = f"The book has {len(book.entries)} entries and ends in {book.head[:16]}."
         out.print(Text(words, style="green"))
 
@@ -79,7 +79,7 @@ def list_stages() -> None:
 def show(strategy: Who) -> None:
     """Show one strategy: what it may do, on what evidence, and how it got there."""
     with _book() as book:
-        found = book.standing(_resolve(book, strategy, None)[1])
+        found = book.standing(resolve_strategy(book, strategy, None)[1])
         table = Table("", "", title=f"{found.strategy}", show_header=False)
         for name, value in standing_facts(found, book.clock.now()).items():
             table.add_row(name, Text(value, overflow="fold"))
@@ -89,7 +89,7 @@ def show(strategy: Who) -> None:
         history = Table("at", "what", "by", "why", title="How it got there", box=SIMPLE_HEAD)
         entries = [e for e in book.entries if e.strategy_hash == found.strategy_hash]
         for entry in entries[-ENTRIES_SHOWN:]:
-            where = entry.detail.get("to") or entry.what
+            where = entry.detail["state"].get("stage") or entry.what
             style = "red" if entry.what == "override" else ""
             cells = (f"{entry.at:%Y-%m-%d %H:%M}", where, entry.actor, entry.detail["reason"])
             history.add_row(*(Text(cell, style=style, overflow="fold") for cell in cells))
@@ -116,10 +116,10 @@ def promote(
     from workbench.lifecycle.transitions import GATES, next_stage
 
     with _book(signs=True) as book:
-        name, strategy_hash, own = _resolve(book, strategy, param)
+        name, strategy_hash, own = resolve_strategy(book, strategy, param)
         old, actor = book.find(strategy_hash), by or getpass.getuser()
         if old is None:
-            _probe_first(book.store, name, strategy_hash, own, actor)
+            probe_first(book.store, name, strategy_hash, own, actor)
             new = moves.enter(
                 book, name, strategy_hash, actor=actor, capital_usdt=_budget(),
                 lock_hash=_lock_hash(),
@@ -150,7 +150,7 @@ def demote(strategy: Who, *, reason: Reason, by: By = "") -> None:
     from workbench.lifecycle import demote as put_under_review
 
     with _book() as book:
-        strategy_hash = _resolve(book, strategy, None)[1]
+        strategy_hash = resolve_strategy(book, strategy, None)[1]
         try:
             book.key = _signing_key()
         except SecretError as error:
@@ -165,7 +165,7 @@ def retire(strategy: Who, *, reason: Reason, by: By = "") -> None:
     from workbench.lifecycle import retire as end
 
     with _book() as book:
-        strategy_hash = _resolve(book, strategy, None)[1]
+        strategy_hash = resolve_strategy(book, strategy, None)[1]
         print_standing(end(book, strategy_hash, actor=by or getpass.getuser(), reason=reason))
 
 
@@ -175,7 +175,7 @@ def revoke(strategy: Who, *, reason: Reason, by: By = "") -> None:
     from workbench.lifecycle import revoke as take_back
 
     with _book() as book:
-        strategy_hash = _resolve(book, strategy, None)[1]
+        strategy_hash = resolve_strategy(book, strategy, None)[1]
         print_standing(take_back(book, strategy_hash, actor=by or getpass.getuser(), reason=reason))
 
 
@@ -185,7 +185,7 @@ def renew(strategy: Who, *, verify: Verify = False, by: By = "") -> None:
     from workbench.lifecycle import renew as issue_anew
 
     with _book(signs=True) as book:
-        strategy_hash = _resolve(book, strategy, None)[1]
+        strategy_hash = resolve_strategy(book, strategy, None)[1]
         actor, check = by or getpass.getuser(), _check(verify=verify)
         print_standing(issue_anew(book, strategy_hash, actor=actor, check_run=check))
 
@@ -206,7 +206,7 @@ def override(
     from workbench.lifecycle import override as put_word
 
     with _book(signs=True) as book:
-        old = book.standing(_resolve(book, strategy, None)[1])
+        old = book.standing(resolve_strategy(book, strategy, None)[1])
         new = put_word(
             book, old.strategy_hash, by=by, reason=reason, days=days, budget_usdt=_budget(),
             enable=_enable(old, by, reason, confirm),
@@ -280,50 +280,6 @@ def _lock_hash() -> str | None:
     from workbench.jobs.origin import find_origin
 
     return find_origin(find_root()).lock_hash
-
-
-def _resolve(book: Book, word: str, param: list[str] | None) -> tuple[str, str, Strategy | None]:
-    """Return name and hash of a strategy, and itself where it had to be loaded."""
-    from workbench.evidence.stages import Stage
-    from workbench.evidence.verdicts import read_verdicts
-    from workbench.strategies import load_strategy, strategy_hash
-
-    known = {v.verdict.strategy_hash: v.verdict.strategy for v in read_verdicts(book.store)}
-    known |= {s.strategy_hash: s.strategy for s in book.standings}
-    gone = {s.strategy_hash for s in book.standings if s.stage is Stage.RETIRED}
-    is_hash = len(word) >= 6
-    found = [h for h, name in known.items() if name == word or (is_hash and h.startswith(word))]
-    found = [h for h in found if h not in gone] or found
-    if len(found) == 1 and not param:
-        return known[found[0]], found[0], None
-    if len(found) > 1 and not param:
-        raise EvidenceError(
-            f"{len(found)} strategies are called {word}.",
-            f"Give the beginning of a hash: {', '.join(h[:HASH_SHOWN] for h in sorted(found))}.",
-        )
-    params: Mapping[str, Any] = read_params(param or [], None)
-    own = load_strategy(word, params, registered=load_config().strategies)
-    return type(own).__name__, strategy_hash(own), own
-
-
-def _probe_first(
-    store: Store, name: str, strategy_hash: str, own: Strategy | None, actor: str
-) -> None:
-    from workbench.cli.leaks import BEYOND_LOOKBACK, MIN_BARS, SYMBOLS, load_market, print_report
-    from workbench.lifecycle.grounds import has_probe, record_probe
-    from workbench.validation.leaks import probe_leaks
-
-    if own is None or has_probe(store, strategy_hash):
-        return
-    seed = load_config().seed
-    market = load_market(
-        SYMBOLS, source="synthetic", interval="60", seed=seed,
-        bars=max(MIN_BARS, own.lookback + BEYOND_LOOKBACK),
-    )  # fmt: skip
-    with out.status(f"Probing {name} for look-ahead ..."):
-        report = probe_leaks(own, market, name=name, seed=seed)
-    print_report(report)
-    record_probe(store, strategy_hash, report.measures, actor=actor)
 
 
 def _enable(standing: Standing, by: str | None, reason: str, confirm: str | None) -> Enable | None:

@@ -137,7 +137,7 @@ def settings(apps: Path, *, host: str, port: int, token: str) -> Traits:
     traits.Voila.ip = host
     traits.Voila.port = port
     # What people must know is said by the command; the rest of the log is Jupyter's.
-    traits.Voila.log_level = "WARN"
+    traits.Voila.log_level = "ERROR"
     traits.Voila.root_dir = str(apps)
     traits.Voila.open_browser = False
     traits.Voila.token = token

@@ -231,8 +231,9 @@ def _forecast(
     # Of shape (n_levels, n_forecasts, 2).
     answer = np.empty((len(levels), len(x) - window + 1, 2))
     for row in range(answer.shape[1]):
+        past = tails.sample(x[row : row + window], least=window, moving=True)
         if method in METHODS:
-            tail, mean, sd = METHODS[method](x[row : row + window]), 0.0, 1.0
+            tail, mean, sd = METHODS[method](past), 0.0, 1.0
         else:
             tail, mean, sd = FILTERED[method](scaled[row]), scaled[row].mean, scaled[row].sd
         for i, level in enumerate(levels):

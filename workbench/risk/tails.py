@@ -67,7 +67,12 @@ class Tail(NamedTuple):
 
 
 def historical(returns: NDArray[np.floating], *, level: float = 0.99) -> Tail:
-    """Return the historical tail, of ``core.measures``."""
+    """Return the historical tail, of ``core.measures``.
+
+    Its quantile interpolates between bars of the sample (type 7), and new bars exceed it a little
+    more often than ``1 - level``: (1 + (n - 1) (1 - level)) / (n + 1) of them, which is 1.27 per
+    cent for 365 bars at 99.
+    """
     x = sample(returns, least=1)
     return Tail(value_at_risk(x, level=level), expected_shortfall(x, level=level))
 

@@ -183,7 +183,7 @@ def _order(x: Floats, *, lags: int, fitted: int) -> dict[str, tuple[int, float, 
     from statsmodels.stats.diagnostic import acorr_ljungbox
     from statsmodels.tsa.stattools import bds
 
-    box = acorr_ljungbox(x, lags=[lags], model_df=0).iloc[0]
+    box = acorr_ljungbox(x, lags=[lags], model_df=fitted).iloc[0]
     runs, runs_p = runstest_1samp(x, cutoff="median")
     last = x[-MAX_BDS:]
     correlation, correlation_p = bds(last, max_dim=BDS_DIMENSION)

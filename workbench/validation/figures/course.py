@@ -57,7 +57,7 @@ def walk_forward(
             marker={"color": colour, "symbol": symbol, "size": 9},
         )  # fmt: skip
     figure.add_hline(y=0, line_color=QUIET, line_width=1, row=2, col=1)
-    _choices(figure, params.iloc[walk.table["chosen"] * 0], middle)
+    _choices(figure, params.iloc[walk.table["chosen"]], middle)
     figure.update_yaxes(title="equity, start = 1", row=1, col=1)
     figure.update_yaxes(title="Sharpe ratio", row=2, col=1)
     # Without a gain in sample the efficiency is NaN: there was nothing to keep.
