@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lab panels check verify bench noise lock
+.PHONY: help install demo test lab panels check verify bench noise leakbench lock
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: $(READY) ## the benchmarks
 
 noise: $(READY) ## what the gate does to noise: up to an hour, resumable
 	$(BIN)/python benchmarks/noise.py $(ARGS)
+
+leakbench: $(READY) ## the recall and false alarms of the leak probes
+	$(BIN)/python -m tests.leakbench
 
 lock: ## resolve every extra again into requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
