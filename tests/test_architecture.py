@@ -181,6 +181,12 @@ def test_catch_alls_finds_a_planted_handler(clause):
     assert catch_alls(f"try:\n    f()\nexcept{clause}:\n    pass") == 1
 
 
+def test_research_alone_writes_trials():
+    """DESIGN 6: no look at a result goes uncounted, and nobody else counts one."""
+    calls = [path for path in MODULES if re.search(r"\.add_trials\(", path.read_text())]
+    assert {module_of(path).split(".")[0] for path in calls} == {"research"}
+
+
 def commands():
     """Every command as it is typed."""
     words = []

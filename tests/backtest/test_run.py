@@ -84,6 +84,20 @@ def test_long_and_short_under_price_inversion_are_symmetric():
     assert np.allclose(long.returns, short.returns, atol=1e-6)
 
 
+def test_drawdowns_say_when_each_fall_began_was_deepest_and_was_made_good():
+    """100 to 90 and back, then 110 to 88 and not back: by hand, on half of the account."""
+    market = make_market(close=[100.0, 100, 100, 90, 95, 100, 110, 88, 99])
+    result = run(scripted([0.5]), market, costs=FREE, account=Account(1_000))
+    first, second = result.drawdowns.itertuples()
+    at = market.index
+    assert (first.start, first.trough, first.end) == (at[3], at[3], at[5])
+    assert first.depth == pytest.approx(0.05)
+    assert (second.start, second.trough) == (at[7], at[7])
+    assert pd.isna(second.end)
+    assert second.depth == pytest.approx((1_050 - 940) / 1_050)
+    assert result.drawdowns["depth"].max() == pytest.approx(result.measures()["max_drawdown"])
+
+
 def test_weights_of_another_shape_are_refused():
     class Short(type(scripted([0.5]))):
         def weights(self, market):

@@ -9,13 +9,13 @@ from decimal import Decimal
 import keyring
 import pytest
 from keyring.backends.fail import Keyring as NoKeyring
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.evidence.scene import NAME, edit_event, graduate, hash_now, write_project
 from tests.lifecycle.scene import make_records
 from workbench.cli import app, stage
 from workbench.cli.stage import _desk
-from workbench.cli.terminal import out
 from workbench.core.config import load_config
 from workbench.core.vault import Secret, Vault, signing_key
 from workbench.core.vault.cipher import Cost
@@ -234,7 +234,8 @@ def test_override_is_shown_in_red_and_one_that_nobody_signed_is_named(project, m
     assert "OVERRIDE: acts as LIVE_CANDIDATE until" in shown
     assert "on the word of ada: the venue closes" in shown
     assert "NOT SIGNED" not in shown
-    monkeypatch.setattr(out, "_force_terminal", True)
+    colours = Console(force_terminal=True, color_system="standard", width=250)
+    monkeypatch.setattr(stage, "out", colours)
     for words in (("show", NAME), ("list",)):
         assert "\x1b[1;31mOVERRIDE" in call(*words)
     assert standing(project).stage is Stage.PAPER_VALIDATION

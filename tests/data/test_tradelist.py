@@ -152,14 +152,14 @@ def test_freqtrade_strategy_is_chosen_by_name(tmp_path):
 
 TRIPS = """\
 Pair;Direction;Open Date;Close Date;Open Rate;Close Rate;Amount;Commission
-BTC/USDT;Long;2024-01-01 00:00;2024-01-01 05:00;40000;41000;"0,5";8
+BTC/USDT;Long;2024-01-01 00:00;2024-01-01 05:00;40000;41000;"1,500.0";8
 BTC/USDT;short;2024-01-02 00:00;2024-01-02 05:00;42000;41000;1;8
 """
 
 
 def test_csv_of_round_trips_is_guessed_and_says_so(tmp_path):
     path = tmp_path / "mine.csv"
-    path.write_text(TRIPS.replace('"0,5"', "1,500.0"))
+    path.write_text(TRIPS)
     blotter = read_trades(path)
     assert blotter.form == "round trips"
     assert blotter.fills["qty"].tolist() == [1_500, -1_500, -1, 1]
@@ -226,7 +226,9 @@ def test_rows_that_cannot_be_used_are_counted_and_take_their_trade_along():
         {
             "symbol": "BTCUSDT",
             "side": "long",
-            "entry_time": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03", None], utc=True),
+            "entry_time": pd.to_datetime(
+                ["2024-01-01", "2024-01-02", "2024-01-03", None], utc=True
+            ),
             "exit_time": pd.to_datetime(["2024-01-02"] * 4, utc=True),
             "entry_price": [100.0, np.nan, 100.0, 100.0],
             "exit_price": [101.0, 100.0, 100.0, 100.0],

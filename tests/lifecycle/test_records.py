@@ -203,6 +203,10 @@ def test_events_are_counted_inside_the_window():
     last = measure(records, start=NOON - timedelta(days=7))
 
     assert (last["decision_mismatches"], last["reconciliation_incidents"]) == (1, 0)
+    edges = pd.DatetimeIndex([NOON - timedelta(days=7), NOON])
+    assert (
+        measure(replace(records, incidents=edges), start=edges[0])["reconciliation_incidents"] == 1
+    )  # after the start, up to and with the end
     nothing = replace(records, mismatches=None, incidents=None)
     assert measure(nothing)["decision_mismatches"] is None
     assert measure(nothing)["reconciliation_incidents"] is None

@@ -7,6 +7,7 @@ import workbench as wb
 from workbench.core.costs import FREE
 from workbench.core.errors import DataError
 from workbench.evidence.verdicts import read_verdicts
+from workbench.lifecycle import Prediction, predict
 from workbench.research.validation import neighbours, validate, with_own_values
 from workbench.store import Store
 from workbench.strategies import MovingAverageCross, Strategy, TimeSeriesMomentum
@@ -61,6 +62,9 @@ def test_validate_a_strategy_without_an_edge_is_refused_and_no_look_is_spent(hom
     assert found.verdict.word == "REFUSED"
     assert "tries without any edge" in found.verdict.sentence
     assert found.sealed == "it is not spent on what another criterion refuses"
+    promise = Prediction.from_measures(found.verdict.measures)
+    assert promise == predict(found.walk.returns)
+    assert abs(promise.mean) < abs(found.walk.returns.mean())
     with Store.open() as store:
         assert store.events(kind="look").empty
         # What it was chosen from counts, whoever chose.

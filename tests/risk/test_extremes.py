@@ -20,7 +20,11 @@ def test_fit_recovers_a_pareto_tail(shape):
     assert found.n_beyond == found.n_bars == 5_000
 
 
-@given(seed=st.integers(0, 300), shape=st.floats(-0.3, 1.5), n=st.integers(15, 300))
+@given(
+    seed=st.integers(0, 300),
+    shape=st.floats(-0.3, 1.5).map(lambda s: round(s, 3)),
+    n=st.integers(15, 300),
+)
 def test_fit_is_at_least_as_likely_as_the_truth_and_as_scipys(seed, shape, n):
     x = stats.genpareto.rvs(shape, size=n, random_state=np.random.default_rng(seed))
     found = fit_pareto(x, threshold=0.0)

@@ -8,7 +8,16 @@ import pandas as pd
 from sklearn.model_selection import KFold, TimeSeriesSplit
 from sklearn.tree import DecisionTreeClassifier
 
-from workbench.validation import deflation, montecarlo, overfit, permute, resample, splits
+from workbench.validation import (
+    deflation,
+    montecarlo,
+    overfit,
+    permute,
+    resample,
+    shuffle,
+    splits,
+    superior,
+)
 from workbench.validation.deflation import SharpeStats
 
 
@@ -134,7 +143,7 @@ def time_series_split(
 def spa_exact(
     loss_diff: list[list[float]], scheme: str, block: int = 1, *, studentize: bool = False
 ) -> dict[str, Any]:
-    answer, omega2, count = resample.superior_ability_exact(
+    answer, omega2, count = superior.superior_ability_exact(
         np.array(loss_diff), block=block, scheme=scheme, is_studentised=studentize
     )
     return {
@@ -149,7 +158,7 @@ def reality_check(
     table = data.to_numpy().copy()
     for column, drift in add.items():
         table[:, int(column)] += drift
-    answer = resample.superior_ability(
+    answer = superior.superior_ability(
         table, block=block, scheme=bootstrap, size=size, is_studentised=False, reps=20_000
     )
     return {"p_upper": answer.upper, "superior": list(answer.superior)}
@@ -178,7 +187,7 @@ def label_permutation(X: Any, y: Any, estimator: str, cv: str, n_permutations: i
 def bar_permute(
     ohlc: list[list[float]], perm_gap: list[int], perm_intrabar: list[int], start_index: int = 0
 ) -> dict[str, Any]:
-    built = permute.permute_ohlc(
+    built = shuffle.permute_ohlc(
         np.array(ohlc), perm_gap=perm_gap, perm_intrabar=perm_intrabar, start_index=start_index
     )
     return {"ohlc": built.tolist()}

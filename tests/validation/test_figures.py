@@ -199,6 +199,8 @@ def test_trials_count_those_before_the_marked_moment():
     assert "3 trials when it was judged, 4 now" in said(figure)
     assert list(figure.data[0].y) == [1, 2, 3, 4]
     assert list(figure.data[1].y) == [3]
+    later = figures.trials(made, marked=DAYS[20], watermark=MARK)
+    assert list(later.data[0].y) == [1, 2, 3, 4, 4], "the line goes on to the verdict"
 
 
 def test_episodes_name_the_worst_and_what_is_not_covered(market, holder):

@@ -15,7 +15,7 @@ from workbench.strategies.breakout import DonchianBreakout
 from workbench.strategies.hold import BuyAndHold
 from workbench.strategies.momentum import TimeSeriesMomentum
 from workbench.strategies.pairs import CointegratedPair
-from workbench.validation.frozen import begin, delay, freeze, replay, side_by_side
+from workbench.validation.frozen import IDLE, begin, delay, freeze, replay, side_by_side
 
 PAIR = CointegratedPair(
     first="AAAUSDT", second="BBBUSDT", entry_z=1.0, exit_z=0.2, hedge_ratio=1.0, intercept=0.0,
@@ -134,7 +134,7 @@ def test_delay_of_a_stepped_strategy_shows_it_an_older_market():
 
 def test_begin_sits_out_the_rows_before():
     market = random_market(6)
-    idle = begin(freeze(PAIR, market), market.index[40]).features(market)["idle"]["idle"]
+    idle = begin(freeze(PAIR, market), market.index[40]).features(market)[IDLE][IDLE]
 
     assert idle.sum() == 40
     assert idle.iloc[:40].all()

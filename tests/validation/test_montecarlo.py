@@ -42,6 +42,10 @@ def test_follow_what_is_lost_stays_lost():
     assert (answer.final[0], answer.drawdown[0]) == (0.0, 1.0)
 
 
+def test_ruin_at_the_limit_counts_whatever_its_last_bit():
+    assert follow(np.array([[0.1, -0.2]])).p_ruin(0.2) == 1.0
+
+
 @pytest.mark.parametrize("is_resampled", [False, True])
 def test_simulated_trades_are_within_chance_of_every_order(is_resampled):
     """VA-08: the order of trades, with and without replacement."""

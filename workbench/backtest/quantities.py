@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from workbench.backtest import kernel
 from workbench.backtest.inputs import Floats, Inputs
 from workbench.strategies.base import KEEP, WEIGHT_QUANTUM
+
+SAME: Final = 1e-9
+"""A quantity that differs by no more than this share of it is the one that is held."""
 
 
 class Held(NamedTuple):
@@ -58,8 +61,10 @@ def hold_quantities(inputs: Inputs, targets: NDArray[np.float64]) -> Held:
         done = last
         if last == n_bars or cash[kernel.EQUITY] <= 0:
             continue
-        row = targets[last - 1]
-        is_given = np.isfinite(row)
+        row, held = targets[last - 1], book[:, kernel.QTY]
+        is_given = np.isfinite(row) & (np.abs(row - held) > SAME * np.abs(held))
+        if not is_given.any():
+            continue
         value = row[is_given] * inputs.bars[last - 1, is_given, kernel.CLOSE]
         full = float(np.abs(value).max())
         rules[kernel.LEVERAGE] = full / cash[kernel.EQUITY] if full > 0 else 1.0

@@ -26,6 +26,7 @@ from workbench.backtest.scan import scan
 from workbench.backtest.trades import pair_trades
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError
+from workbench.core.measures import drawdowns
 from workbench.core.records import Account, Market, to_moment
 from workbench.strategies.base import KEEP, WEIGHT_QUANTUM, SteppedStrategy, Strategy, quantise
 
@@ -76,6 +77,15 @@ class Result:
     def trades(self) -> pd.DataFrame:
         """One row for each round trip, from flat (or the other side) to flat."""
         return pair_trades(self.fills, self.funding, mark=self.market.mark_close.ffill())
+
+    @cached_property
+    def drawdowns(self) -> pd.DataFrame:
+        """One row for each fall from a peak: when it began, was deepest and was made good."""
+        table = drawdowns(self.returns.to_numpy())
+        moments = self.equity.index.to_series().reset_index(drop=True)
+        for name in ("start", "trough", "end"):
+            table[name] = table[name].map(moments)
+        return table
 
     @property
     def n_liquidations(self) -> int:

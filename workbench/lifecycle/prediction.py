@@ -80,13 +80,13 @@ def predict(returns: NDArray[np.float64]) -> Prediction:
 
     Examples
     --------
-    >>> predict(np.tile([0.03, -0.01], 365)).mean.round(6)
-    np.float64(0.006667)
+    >>> round(predict(np.tile([0.03, -0.01], 365)).mean, 6)
+    0.006667
     """
     check_returns(returns)
     kept = len(returns) / (len(returns) + DAYS_A_YEAR / PRIOR_SHARPE**2)
     best = max(CEILING * float(returns.std()), float(returns.max()))
-    return Prediction(returns.mean() * kept, best)
+    return Prediction(float(returns.mean()) * kept, best)
 
 
 def shortfall(returns: NDArray[np.float64], prediction: Prediction) -> float:

@@ -188,7 +188,7 @@ def inherit(book: Book, old_hash: str, new_hash: str, proof: Proof, *, actor: st
         raise EvidenceError(
             f"{new_hash:.12} stands in {known.stage} by itself.", "Retire the old one instead."
         )
-    mine = replace(known or Standing(old.strategy, new_hash, old.stage, old.since), successor="")
+    mine = known or Standing(old.strategy, new_hash, old.stage, old.since)
     new = replace(
         old, strategy=mine.strategy, strategy_hash=new_hash, successor="", serial=mine.serial,
         permit=mine.permit, revoked=mine.revoked, override=mine.override,

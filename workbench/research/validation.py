@@ -19,6 +19,7 @@ from workbench.core.records import Account, Market
 from workbench.evidence.gates import Gate, load_gate
 from workbench.evidence.judge import judge
 from workbench.evidence.verdicts import Verdict, record_verdict
+from workbench.lifecycle.prediction import predict
 from workbench.research.luck import Trials, gather_trials, measure_luck
 from workbench.research.permuted import best_of
 from workbench.research.sealed import Sealed, look_at_sealed
@@ -179,6 +180,8 @@ def validate(
     )
     measures |= _measure(result, leaks, overfit, walk, fan, permutation)
     measures |= _measure_costs(costs, market)
+    # What trading will be held against, stage by stage.
+    measures |= predict(walk.returns).to_measures()
     sealed: Sealed | str = "it is not spent on what another criterion refuses"
     if _is_worth_a_look(_judge(measures | _measure_sealed(sealed), rules, strategy, market)):
         say("sealed data")

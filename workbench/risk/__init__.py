@@ -10,7 +10,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=[
-        "components", "concentration", "coverage", "dcc", "dependence", "extremes", "forecast",
+        "components", "coverage", "dcc", "dependence", "diversity", "extremes", "forecast",
         "garch", "har", "regime", "shrinkage", "tails", "vartests", "volatility",
     ],
 )  # fmt: skip

@@ -47,7 +47,7 @@ METHODS: Final[Mapping[str, Callable[[Floats], AtLevel]]] = {
         tails.cornish_fisher_tail, x.mean(), x.std(), skewness(x), excess_kurtosis(x)
     ),
     "peaks_over_threshold": lambda x: fit_peaks(x).tail,
-    "monte_carlo": lambda x: partial(tails.historical, tails.simulate_returns(x, paths=5_000)),
+    "monte_carlo": lambda x: partial(tails.historical, tails.simulate_moves(x, paths=5_000)),
 }
 """Methods that take every bar of the window as one like the next: calm or wild, they say the same.
 """

@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
+from workbench.core.measures import annual_volatility
 from workbench.risk.volatility import DECAY, ewma
 
 Floats = NDArray[np.float64]
@@ -221,7 +222,9 @@ def tracking_error(returns: pd.DataFrame, *, to: str = "BTCUSDT", periods: float
     """
     market = _benchmark(returns, to)
     _check_pairs(returns, 30, to=to)
-    return returns.sub(market, axis=0).std() * sqrt(periods)
+    over = returns.sub(market, axis=0)
+    errors = {n: annual_volatility(own.dropna().to_numpy(), periods) for n, own in over.items()}
+    return pd.Series(errors)
 
 
 def cluster(correlation: pd.DataFrame, *, threshold: float = 0.5) -> pd.Series:

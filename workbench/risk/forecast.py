@@ -153,6 +153,21 @@ def revert(following: float, omega: float, persistence: float, horizon_bars: int
     return variance
 
 
+def step_variance(model: str, parameters: Mapping[str, float], h: Floats, z: Floats) -> Floats:
+    """Return the variances after shocks z of unit variance to variances h, of one shape.
+
+    In the units of the parameters: squared per cent.
+    """
+    p, squares = parameters, h * z**2
+    if model == "ewma":
+        return p["decay"] * h + (1.0 - p["decay"]) * squares
+    if model == "egarch":
+        news = p["alpha"] * (np.abs(z) - sqrt(2.0 / pi)) + p["gamma"] * z
+        return np.asarray(np.exp(p["omega"] + news + p["beta"] * np.log(h)))
+    weight = p["alpha"] + p.get("gamma", 0.0) * (z < 0)
+    return np.asarray(p["omega"] + weight * squares + p["beta"] * h)
+
+
 def _simulate(
     fit: VolatilityFit, horizon: int, paths: int, seed: int, *, is_bootstrap: bool
 ) -> tuple[Floats, Floats]:
@@ -168,17 +183,6 @@ def _simulate(
     h = np.full(paths, PER_CENT**2 * fit.variance[-1])
     for k in range(horizon):
         variance[:, k] = h
-        h = _following(fit.model, fit.parameters, h, shocks[:, k])
+        h = step_variance(fit.model, fit.parameters, h, shocks[:, k])
     variance /= PER_CENT**2
     return fit.mean + np.sqrt(variance) * shocks, variance
-
-
-def _following(model: str, p: Mapping[str, float], h: Floats, z: Floats) -> Floats:
-    squares = h * z**2
-    if model == "ewma":
-        return p["decay"] * h + (1.0 - p["decay"]) * squares
-    if model == "egarch":
-        news = p["alpha"] * (np.abs(z) - sqrt(2.0 / pi)) + p["gamma"] * z
-        return np.asarray(np.exp(p["omega"] + news + p["beta"] * np.log(h)))
-    weight = p["alpha"] + p.get("gamma", 0.0) * (z < 0)
-    return np.asarray(p["omega"] + weight * squares + p["beta"] * h)

@@ -250,19 +250,19 @@ def monte_carlo(
     paths: int = 20_000,
     seed: int = 0,
 ) -> Tail:
-    """Return the historical tail of ``simulate_returns``, over one bar or several.
+    """Return the historical tail of ``simulate_moves``, over one bar or several.
 
     Of one bar this is ``student`` or ``normal`` with the noise of the draws: at 99 per cent, 20,000
     normal paths have a relative standard error of 1.2 per cent. Sums of Student t have no closed
     form: for more bars this is the method to take.
     """
-    simulated = simulate_returns(
+    simulated = simulate_moves(
         returns, horizon_bars=horizon_bars, errors=errors, paths=paths, seed=seed
     )
     return historical(simulated, level=level)
 
 
-def simulate_returns(
+def simulate_moves(
     returns: NDArray[np.floating],
     *,
     horizon_bars: int = 1,

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=[
         "answers", "deflation", "episodes", "extremes", "figures", "frozen", "futures", "inquiry",
         "leaks", "maxstat", "montecarlo", "overfit", "permute", "power", "processes", "resample",
-        "robustness", "shocks", "splits", "stability", "stress", "variations", "walkforward",
+        "robustness", "shocks", "shuffle", "splits", "stability", "stress", "superior",
+        "variations", "walkforward",
     ],
 )  # fmt: skip

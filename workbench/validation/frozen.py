@@ -26,9 +26,11 @@ from workbench.core.records import Account, Market
 from workbench.strategies.base import Brackets, Held, Intent, SteppedStrategy, Strategy
 
 Made = TypeVar("Made")
-Given = TypeVar("Given")
+Item = TypeVar("Item")
 
 DAY: Final = timedelta(days=1)
+IDLE: Final = "\0idle"
+"""A feature that no strategy names: whether a row is sat out."""
 SETTLING_BARS: Final = 3
 """Bars beyond a day that market impact needs before the first order."""
 
@@ -72,9 +74,9 @@ class GivenSteps(SteppedStrategy):
     def features(self, market: Market) -> dict[str, pd.DataFrame]:
         """Return the rows of the market, and how many of them are to be sat out."""
         skipped = 0 if self.start is None else int(market.index.searchsorted(self.start))
-        idle = pd.DataFrame({"idle": np.arange(market.n_bars) < skipped}, index=market.index)
+        idle = (np.arange(market.n_bars) < skipped).astype(np.float64)
         return {name: frame.reindex(market.index) for name, frame in self.frames.items()} | {
-            "idle": idle.astype(np.float64)
+            IDLE: pd.DataFrame({IDLE: idle}, index=market.index)
         }
 
     def init(self) -> dict[str, Any]:
@@ -88,7 +90,7 @@ class GivenSteps(SteppedStrategy):
         held: Mapping[str, Held],
     ) -> tuple[dict[str, Any], Sequence[Intent]]:
         """Return what the inner strategy wants, from the start on."""
-        return (state, []) if row["idle"][0] else self.inner.step(state, row, held)
+        return (state, []) if row[IDLE][0] else self.inner.step(state, row, held)
 
 
 Frozen = GivenWeights | GivenSteps
@@ -200,7 +202,7 @@ def delay(frozen: Frozen, bars: int) -> Frozen:
 
 
 def side_by_side(
-    make: Callable[[Given], Made], items: Iterable[Given], *, workers: int | None = None
+    make: Callable[[Item], Made], items: Iterable[Item], *, workers: int | None = None
 ) -> list[Made]:
     """Return ``make`` of every item in their order, in threads: the kernel releases the lock."""
     with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:

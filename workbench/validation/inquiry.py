@@ -46,9 +46,9 @@ FIT_SHARE: Final = 0.5
 """The part of a market that is fitted on."""
 CUTS_A_SCAN: Final = 6
 """The scan of a stepped strategy takes long: it is probed at one cut in so many."""
-WORLDS, BLOCKS = 4, 10
-TOO_LUCKY: Final = 6.0
-"""Standard errors, over ``WORLDS * BLOCKS`` blocks of time, that luck reaches once in millions."""
+WORLDS, BLOCKS = 6, 10
+TOO_LUCKY: Final = 5.0
+"""Standard errors, over ``WORLDS * BLOCKS`` blocks of time, that luck reaches once in 300,000."""
 _GROSS: Final = Realism(
     fees=False, spread=False, latency=False, funding=False, rounding=False, liquidation=False
 )

@@ -33,7 +33,7 @@ Move = Annotated[float, Field(gt=-1)]
 
 PRICES: Final = (
     *("open", "high", "low", "close"),
-    
+    *("mark_open", "mark_high", "mark_low", "mark_close"),
 )
 EVERY: Final = "*"
 MIN_ROWS: Final = 30

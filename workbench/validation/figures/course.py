@@ -178,6 +178,9 @@ def trials(made: pd.Series, *, watermark: str, marked: pd.Timestamp | None = Non
     """
     moments = pd.DatetimeIndex(made).sort_values()
     counts = pd.Series(np.arange(1, len(moments) + 1), index=moments)
+    if marked is not None and marked > moments[-1]:
+        until = pd.Series([len(moments)], index=pd.DatetimeIndex([marked]))
+        counts = pd.concat([counts, until])
     figure = go.Figure()
     draw_line(figure, counts, "trials", ACCENT)
     figure.update_traces(line_shape="hv")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.errors import DataError
-from workbench.risk.concentration import (
+from workbench.risk.diversity import (
     diversification_ratio,
     effective_bets,
     effective_number,

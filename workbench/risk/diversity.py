@@ -1,4 +1,4 @@
-"""Concentration: how few positions, sectors or bets a portfolio comes down to.
+"""Diversity: how few positions, sectors or bets a portfolio comes down to.
 
 Weights are signed fractions of equity; concentration looks at their sizes.
 
