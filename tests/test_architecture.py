@@ -41,7 +41,11 @@ PURE = ["features", "models", "strategies", "risk", "portfolio", "backtest", "va
 LIVE = ["live", "execution", "api"]
 # What the file of a strategy or a notebook raises can be anything; both are raised again, with the
 # file named in the error or in the run that is recorded as failed.
-CATCH_ALL = {"strategies/registry.py": 1, "jobs/run.py": 1}
+CATCH_ALL = {
+    **{"strategies/registry.py": 1, "jobs/run.py": 1},
+    # What a probed strategy raises is reported, whatever it is.
+    "validation/inquiry.py": 1,
+}
 HEAVY = [
     *["alembic", "anywidget", "ipywidgets", "numba", "numpy", "pandas", "papermill", "plotly"],
     *["polars", "pybit", "pydantic", "sqlalchemy", "statsmodels", "vectorbt"],
