@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "core",
         "data",
         "jobs",
+        "lifecycle",
         "panels",
         "research",
         "risk",

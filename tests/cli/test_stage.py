@@ -257,6 +257,16 @@ def test_evaluate_says_what_became_of_each(project, traded):
     assert "it waits for a person to enable it" in call("evaluate")
 
 
+def test_evaluate_without_the_passphrase_only_takes_rights_away(project, traded, monkeypatch):
+    call("promote", NAME)
+    monkeypatch.delenv("WORKBENCH_VAULT_PASSPHRASE")
+    said = call("evaluate")
+
+    assert "Nothing moves up, and no permit is renewed." in said
+    assert "A permit can be issued only with the signing key" in said
+    assert standing(project).stage is Stage.RESEARCH
+
+
 def test_every_command_refuses_a_book_that_was_edited(project):
     call("promote", NAME)
     place = project / "data" / "workbench.db"

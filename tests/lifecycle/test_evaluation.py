@@ -226,8 +226,19 @@ def test_evaluate_live_maintenance_scales_up_down_or_sends_to_review(scene):
 def test_evaluate_live_grows_within_the_budget_only(scene):
     live(scene, days=30)
     look(scene, budget_usdt=Decimal(2800))
-
     assert scene.book.standing(MINE).capital_usdt == Decimal("2800.00")
+    scene.wait(days=30)
+    outcome = look(scene, budget_usdt=Decimal(2800))
+
+    assert "stays at the most there is" in outcome.words
+
+
+def test_evaluate_candidate_that_is_not_ready_says_why(scene):
+    """GR-03."""
+    scene.bring_to("LIVE_CANDIDATE")
+    scene.wait(days=59)
+
+    assert "watched for 59 full days" in look(scene).words
 
 
 def test_evaluate_scales_all_down_alike_when_the_budget_is_lowered(scene):

@@ -173,6 +173,20 @@ def test_paper_needs_a_verdict_for_exactly_this_strategy(scene):
     refused_to_paper(scene, f"there is one for {OTHER[:12]}: code or parameters have changed")
 
 
+def test_paper_needs_a_verdict_at_all(scene):
+    scene.store.add_event("leak_probe", actor="t", detail={"strategy_hash": MINE, "leaks": 0})
+    assert grounds.has_probe(scene.store, MINE)
+    enter(scene.book, NAME, MINE, actor="t", capital_usdt=Decimal(1))
+
+    refused_to_paper(scene, "it was never put before that gate")
+
+
+def test_enter_on_a_probe_that_could_not_judge_is_refused(scene):
+    grounds.record_probe(scene.store, MINE, {"leaks": float("nan")}, actor="t")
+    with pytest.raises(EvidenceError, match="No leak probe of Trend"):
+        enter(scene.book, NAME, MINE, actor="t", capital_usdt=Decimal(1))
+
+
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [

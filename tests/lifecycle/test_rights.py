@@ -23,10 +23,12 @@ from workbench.lifecycle import (
     override,
     promote,
     renew,
+    retire,
     revoke,
     scale,
 )
 from workbench.lifecycle.book import _digest
+from workbench.lifecycle.standing import Standing
 
 
 def use(scene, *, venue=Venue.DEMO, capital_usdt=Decimal(100), **changes):
@@ -304,3 +306,25 @@ def test_override_put_into_the_store_by_hand_is_not_signed(scene):
     scene.wait(days=8)
     with pytest.raises(EvidenceError, match="expired"):
         use(scene, venue=Venue.TESTNET)
+
+
+def test_renew_of_what_is_retired_is_refused(scene):
+    scene.bring_to("PAPER_VALIDATION")
+    retire(scene.book, MINE, actor="t", reason="over")
+    with pytest.raises(EvidenceError, match="Trend is retired"):
+        renew(scene.book, MINE, actor="t", check_run=untouched)
+
+
+def test_renew_where_the_verdict_is_gone_is_refused(scene):
+    scene.bring_to("PAPER_VALIDATION")
+    edit(scene, "DELETE FROM events WHERE kind = 'verdict'")
+    with pytest.raises(EvidenceError, match="on which Trend stands, is gone"):
+        renew(scene.book, MINE, actor="t", check_run=untouched)
+
+
+def test_admit_where_none_was_issued_is_refused(scene):
+    scene.book.append(
+        "note", Standing("Trend", MINE, Stage.RESEARCH, NOON), actor="t", reason="without a permit"
+    )
+    with pytest.raises(EvidenceError, match="No permit was ever issued"):
+        use(scene)

@@ -106,19 +106,19 @@ def space_of(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_optimise_interrupted_goes_on_as_if_it_never_was(method, market, home, monkeypatch):
     """ML-13: seeded, and the count of trials survives a crash."""
-    ask = {"space": space_of(method), "method": method, "n_trials": POPULATION + 10, "seed": 3}
+    ask = {"space": space_of(method), "method": method, "n_trials": POPULATION + 5, "seed": 3}
     whole = wb.optimise(Planted(), market, **ask)
     n_whole = len(ledger())
     assert n_whole == len(whole.table)
 
     def stop(done, total):
-        if done == POPULATION + 3:
+        if done == POPULATION + 2:
             raise KeyboardInterrupt
 
     start_afresh(home, monkeypatch, "other")
     with pytest.raises(KeyboardInterrupt):
         wb.optimise(Planted(), market, **ask, progress=stop)
-    assert 0 < len(ledger()) <= POPULATION + 3
+    assert 0 < len(ledger()) <= POPULATION + 2
     assert_same(wb.optimise(Planted(), market, **ask), whole)
     assert len(ledger()) == n_whole
     assert_same(wb.optimise(Planted(), market, **ask), whole)
@@ -159,7 +159,7 @@ def test_optimise_in_two_processes_at_once_counts_once(market, home):
     code = (
         "from tests.research.test_search import *\n"
         "market = random_market(5, n_bars=240, n_symbols=1, interval='D', volatility=0.03)\n"
-        "found = wb.optimise(Planted(), market, SPACE, n_trials=25)\n"
+        "found = wb.optimise(Planted(), market, SPACE, n_trials=12)\n"
         "print(len(found.table), found.best_value, len(found.refused))"
     )
     both = [
@@ -172,7 +172,7 @@ def test_optimise_in_two_processes_at_once_counts_once(market, home):
     assert said[0] == said[1] != ""
     assert len(ledger()) == int(said[0].split()[0])
     kept = optuna.load_study(study_name=None, storage=f"sqlite:///{home}/data/studies.db")
-    assert len(kept.trials) == 25 + int(said[0].split()[2])
+    assert len(kept.trials) == 12 + int(said[0].split()[2])
     kept._storage._backend.engine.dispose()
 
 
@@ -185,18 +185,18 @@ def test_tpe_finds_the_planted_optimum_better_than_random_draws(market, home):
     """ML-13, with equal trials: the mean over three seeds of the best value."""
     best = {
         method: [
-            wb.optimise(Planted(), market, SPACE, method=method, n_trials=30, seed=s).best_value
+            wb.optimise(Planted(), market, SPACE, method=method, n_trials=24, seed=s).best_value
             for s in range(3)
         ]
         for method in ("tpe", "random")
     }
     assert np.mean(best["tpe"]) > np.mean(best["random"])
-    found = wb.optimise(Planted(), market, SPACE, n_trials=30, seed=0).best_params
+    found = wb.optimise(Planted(), market, SPACE, n_trials=24, seed=0).best_params
     assert abs(found["a"] - 0.3) + abs(found["b"] - 0.7) < 0.3
 
 
 def test_genetic_search_improves_from_generation_to_generation(market):
-    table = wb.optimise(Planted(), market, SPACE, method="genetic", n_trials=60).table
+    table = wb.optimise(Planted(), market, SPACE, method="genetic", n_trials=50).table
     first, last = table["value"].iloc[:POPULATION], table["value"].iloc[-POPULATION:]
     assert last.mean() > first.mean() + 1
 
@@ -319,7 +319,7 @@ def test_pruned_configurations_count_and_say_how_far_they_came(market):
 
 
 def test_rule_is_never_pruned_since_nothing_would_be_saved(market):
-    assert wb.optimise(Planted(), market, SPACE, n_trials=30).n_pruned == 0
+    assert wb.optimise(Planted(), market, SPACE, n_trials=15).n_pruned == 0
 
 
 def test_ledger_says_which_study_a_trial_belongs_to(market):

@@ -10,6 +10,7 @@ from workbench.core.errors import DataError
 from workbench.core.measures import expected_shortfall, value_at_risk
 from workbench.risk import garch
 from workbench.risk.coverage import ALL, FILTERED, METHODS, forecast_tails, judge_forecasts
+from workbench.risk.tails import student_tail
 from workbench.risk.vartests import kupiec
 
 CONDITIONAL = ["ewma_historical", "garch_student", "garch_historical", "garch_extremes"]
@@ -74,6 +75,19 @@ def test_forecast_is_made_of_the_window_that_ends_at_its_row(simulated):
     assert row["es"] == expected_shortfall(x, level=0.95)
 
 
+def test_conditional_forecast_is_of_the_volatility_after_its_row(simulated):
+    returns, made = simulated
+    x = returns["CUSDT"].to_numpy()
+    fit = garch.fit_garch(x[:365])
+    for row in (364, 380):
+        now = garch.apply_garch(x[: row + 1], parameters=fit.parameters)
+        nu = fit.parameters["nu"]
+        expected = student_tail(now.mean, np.sqrt(now.variance[-1]), nu, level=0.99)
+        seen = made.table["garch_student", 0.99, "CUSDT"].iloc[row]
+        assert seen["var"] == pytest.approx(expected.value_at_risk)
+        assert seen["es"] == pytest.approx(expected.expected_shortfall)
+
+
 def test_forecasts_know_no_later_bar():
     """The rows up to a change are the same to the last bit, whatever the bars after it."""
     returns = frame(garch_returns(8, 470))
@@ -111,6 +125,25 @@ def test_missing_bars_of_one_symbol_move_no_other():
     assert other.iloc[:404].isna().all().all()
     assert other.iloc[420].isna().all()
     assert other.iloc[421:].notna().all().all()
+
+
+def test_symbol_with_too_few_bars_has_no_forecast_and_no_verdict():
+    returns = frame(garch_returns(9, 400, n_symbols=2))
+    returns.iloc[:100, 1] = np.nan
+    made = forecast_tails(returns, methods=["normal", "garch_normal"])
+    assert made.table.xs("BUSDT", axis=1, level="symbol").isna().all().all()
+    judged = judge_forecasts(returns, made.table)
+    assert set(judged.index.get_level_values("symbol")) == {"AUSDT"}
+    assert set(made.fits["symbol"]) == {"AUSDT"}
+
+
+def test_infinite_shortfall_leaves_the_other_judgements():
+    returns = frame(garch_returns(10, 400))
+    table = forecast_tails(returns, methods=["normal"], levels=[0.95]).table
+    table.iloc[370, table.columns.get_level_values("measure") == "es"] = np.inf
+    row = judge_forecasts(returns, table).iloc[0]
+    assert np.isnan(row["z2"])
+    assert 0 <= row["kupiec"] <= 1
 
 
 def test_fits_say_which_fell_back(monkeypatch):

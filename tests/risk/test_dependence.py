@@ -151,6 +151,7 @@ def test_dcc_follows_a_switch_and_knows_no_later_bar():
     assert fit.note == ""
     assert path[900:1_000].mean() < 0.25
     assert path[-300:].mean() > 0.6
+    assert (fit.a + fit.b) ** fit.half_life == pytest.approx(0.5)
     changed = z.copy()
     changed[1_500:] = 3.0
     target = np.cov(z.T)
@@ -212,6 +213,10 @@ def test_beta_is_the_slope_over_the_bars_that_both_have():
     window = rolling_beta(returns, window=60)
     assert window["ETHUSDT"].iloc[-1] == pytest.approx(
         stats.linregress(market[-60:], returns["ETHUSDT"].iloc[-60:]).slope
+    )
+    # A window that begins before the symbol does uses the bars that both have.
+    assert window["ETHUSDT"].iloc[139] == pytest.approx(
+        stats.linregress(market[100:140], returns["ETHUSDT"].iloc[100:140]).slope
     )
     assert window["ETHUSDT"].iloc[:129].isna().all()
     assert tracking_error(returns, periods=365)["BTCUSDT"] == 0.0

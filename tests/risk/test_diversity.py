@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import linalg
 
 from workbench.core.errors import DataError
 from workbench.risk.diversity import (
@@ -89,6 +90,25 @@ def test_effective_bets_of_one_market_are_few():
     assert effective_bets(long, covariance(0.9), bets="torsion") == pytest.approx(4.0)
     tilted = pd.Series([1.0, 0.05, 0.05, 0.05], NAMES)
     assert 1.0 < effective_bets(tilted, covariance(0.3), bets="torsion") < 2.0
+
+
+def test_torsion_is_the_one_nearest_to_the_symbols():
+    """The factors that differ least from the symbols, against one found step by step."""
+    rng = np.random.default_rng(1)
+    sigma = np.cov((rng.standard_normal((500, 4)) @ rng.standard_normal((4, 4))).T)
+    sd = np.sqrt(np.diag(sigma))
+    root = linalg.sqrtm(sigma / np.outer(sd, sd))
+    scale = np.eye(4)
+    for _ in range(500):
+        rotation = linalg.inv(linalg.sqrtm(scale @ root @ root @ scale)) @ scale @ root
+        scale = np.diag(np.diag(rotation @ root))
+    torsion = np.diag(sd) @ scale @ rotation @ linalg.inv(root) @ np.diag(1 / sd)
+    w = np.array([0.6, 0.3, -0.2, 0.5])
+    risks = (linalg.inv(torsion).T @ w) * (torsion @ sigma @ w)
+    p = risks / risks.sum()
+    expected = np.exp(-(p * np.log(p)).sum())
+    found = effective_bets(pd.Series(w, NAMES), pd.DataFrame(sigma, NAMES, NAMES), bets="torsion")
+    assert found == pytest.approx(expected, rel=1e-9)
 
 
 @given(seed=st.integers(0, 200))

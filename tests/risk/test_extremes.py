@@ -38,6 +38,11 @@ def test_fit_is_at_least_as_likely_as_the_truth_and_as_scipys(seed, shape, n):
         assert found.loglikelihood >= likelihood - 1e-4 * abs(likelihood)
 
 
+def test_shape_is_not_sought_where_the_likelihood_has_no_bound():
+    """A uniform has shape -1, where the likelihood grows without end."""
+    assert fit_pareto(np.linspace(0.01, 1.0, 200), threshold=0.0).shape >= -0.5
+
+
 def test_tail_equals_the_quantile_and_mean_of_the_law():
     tail = ParetoTail(0.03, 0.3, 0.01, 50, 1_000).tail(level=0.99)
     law = stats.genpareto(0.3, loc=0.03, scale=0.01)

@@ -12,7 +12,7 @@ from tests import refcases
 from tests.risk.simulated import egarch_returns, garch_returns
 from workbench.core.errors import DataError
 from workbench.risk import garch
-from workbench.risk.forecast import half_life, persistence, revert, simulate_paths
+from workbench.risk.forecast import half_life, persistence, revert, simulate_paths, step_variance
 from workbench.risk.garch import apply_garch, fit_garch
 from workbench.risk.volatility import ewma
 
@@ -240,6 +240,26 @@ def test_simulated_paths_have_the_forecast_variance_and_repeat():
         )
         again = simulate_paths(fit, horizon_bars=24, paths=40_000, seed=3, draws=draws)
         np.testing.assert_array_equal(paths, again)
+
+
+def test_simulated_errors_have_the_tails_of_the_fit():
+    x = garch_returns(21, 300)[:, 0]
+    p = {"mu": 0.0, "omega": 1.0, "alpha": 0.0, "beta": 0.5, "nu": 4.5}
+    for errors, kurtosis in (("student", 6.0), ("normal", 3.0)):
+        fit = apply_garch(x, parameters=p, errors=errors)
+        drawn = simulate_paths(fit, horizon_bars=1, paths=200_000, draws="errors")[:, 0]
+        far = np.quantile(drawn / drawn.std(), 0.999)
+        law = stats.t(4.5, scale=np.sqrt(2.5 / 4.5)) if errors == "student" else stats.norm()
+        assert far == pytest.approx(law.ppf(0.999), rel=0.04)
+        assert np.mean(drawn**4) / np.mean(drawn**2) ** 2 > kurtosis - 0.1
+
+
+@pytest.mark.parametrize("model", [*MODELS, "ewma"])
+def test_simulated_step_is_that_of_the_applied_model(model):
+    p = MODELS.get(model, {"mu": 0.01, "decay": 0.9})
+    done = apply_garch(garch_returns(20, 200)[:, 0], parameters=p, model=model)
+    following = step_variance(model, p, 1e4 * done.variance[:-1], done.residuals)
+    np.testing.assert_allclose(following, 1e4 * done.variance[1:], rtol=1e-9)
 
 
 def test_simulated_paths_of_residuals_hold_nothing_else():

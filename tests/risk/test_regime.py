@@ -69,6 +69,24 @@ def test_simulated_switches_are_found_within_a_day_and_left_after_one():
     assert (found.iloc[1_700:] <= Regime.NORMAL).mean() > 0.97
 
 
+def test_a_crash_counts_in_the_bar_that_it_is_known_in():
+    x = noise(8, 800)
+    x[700] = -0.15
+    found = detect_regimes(frame(x, "60"), bar_length=HOUR, rules=QUICK)["regime"]
+    assert found.iloc[699] <= Regime.NORMAL
+    assert found.iloc[700] == Regime.CRISIS
+
+
+def test_pair_of_which_one_is_missing_has_no_correlation_to_count():
+    x = noise(9, 900, n_symbols=2)
+    x[600:] *= 0.05
+    returns = frame(x, "60")
+    returns.iloc[600:800, 1] = np.nan
+    found = detect_regimes(returns, bar_length=HOUR, rules=QUICK)
+    assert found["correlation"].iloc[600:800].isna().all()
+    assert found["correlation"].iloc[500:600].notna().all()
+
+
 def test_correlation_alone_raises_the_score():
     """RK-16: the volatility of a basket rises with correlations, at the same volatilities."""
     loose, tight = noise(2, 2_000, rho=0.1, n_symbols=8), noise(3, 400, rho=0.95, n_symbols=8)

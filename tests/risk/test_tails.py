@@ -116,6 +116,13 @@ def test_cornish_fisher_shortfall_is_the_mean_of_its_quantiles():
     assert got == pytest.approx(np.mean(at), rel=1e-4)
 
 
+def test_cornish_fisher_out_of_its_domain_has_the_shortfall_of_its_value_at_risk():
+    """With these moments its quantile falls towards the end of the tail."""
+    bent, further = (tails.cornish_fisher_tail(0, 1, 3.0, 2.0, level=p) for p in (0.99, 0.999))
+    assert further.value_at_risk < bent.value_at_risk
+    assert bent.expected_shortfall == bent.value_at_risk
+
+
 @given(x=RETURNS, level=st.sampled_from(LEVELS), method=st.sampled_from(sorted(METHODS)))
 def test_shortfall_is_never_below_value_at_risk(x, level, method):
     """RK-10: for any returns that move."""

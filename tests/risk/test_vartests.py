@@ -54,6 +54,12 @@ def test_christoffersen_sees_clusters_that_kupiec_does_not():
     assert christoffersen(hits, level=0.95).p_value < 1e-20
 
 
+def test_transitions_tell_what_follows_what():
+    assert Transitions.of([0, 1, 1, 1, 0, 0, 1]) == Transitions(n00=1, n01=2, n10=1, n11=2)
+    assert Transitions(n00=1, n01=2, n10=1, n11=3).after_none == pytest.approx(2 / 3)
+    assert Transitions(n00=1, n01=2, n10=1, n11=3).after_hit == pytest.approx(3 / 4)
+
+
 @pytest.mark.parametrize("hits", [[False] * 100, [True] * 100, [False] * 99 + [True]])
 def test_hits_that_say_nothing_of_independence_do_not_reject_it(hits):
     ratio, p_value = independence(Transitions.of(hits))

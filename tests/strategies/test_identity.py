@@ -113,3 +113,22 @@ class Mine(BuyAndHold):
     def weights(self, market):
         return super().weights(market) if NAMES and TABLE.size else None
 """
+
+
+def test_decision_hash_is_of_what_is_traded_when_and_in_which_symbol() -> None:
+    index = pd.date_range("2024-01-01", periods=2, freq="h", tz="UTC", unit="us")
+    weights = pd.DataFrame({"A": [0.5, float("nan")], "B": [0.0, -0.25]}, index=index)
+    same = identity.decision_hash(weights)
+
+    # Less than half a quantum is not traded; another unit of time is the same moment.
+    assert identity.decision_hash(weights + 0.00004) == same
+    assert identity.decision_hash(weights.set_axis(index.as_unit("ns"))) == same
+    others = [
+        weights + 0.0001,
+        weights.fillna(0.0),
+        weights.set_axis(index + pd.Timedelta("1h")),
+        weights[["B", "A"]],
+        weights.rename(columns={"A": "C"}),
+        weights.iloc[:1],
+    ]
+    assert same not in {identity.decision_hash(other) for other in others}

@@ -151,10 +151,7 @@ def demote(strategy: Who, *, reason: Reason, by: By = "") -> None:
 
     with _book() as book:
         strategy_hash = resolve_strategy(book, strategy, None)[1]
-        try:
-            book.key = _signing_key()
-        except SecretError as error:
-            out.print(Text(f"{error.what} It gets no permit, not even to close.", style="yellow"))
+        book.key = _key_or_none("It gets no permit, not even to close.")
         actor = by or getpass.getuser()
         print_standing(put_under_review(book, strategy_hash, actor=actor, reason=reason))
 
@@ -218,11 +215,13 @@ def override(
 def evaluate(*, verify: Verify = False, by: By = "schedule") -> None:
     """Look at every strategy once and do what follows; nothing is moved to real money.
 
-    Ends with code 1 where one could not be looked at.
+    Without the passphrase of the vault it only takes rights away. Ends with code 1 where one could
+    not be looked at.
     """
     from workbench.lifecycle import evaluate as look
 
-    with _book(signs=True) as book:
+    with _book() as book:
+        book.key = _key_or_none("Nothing moves up, and no permit is renewed.")
         outcomes = look(book, _desk(verify=verify, actor=by))
     table = Table("strategy", "hash", "stage", "what", box=SIMPLE_HEAD)
     for outcome in outcomes:
@@ -253,6 +252,14 @@ def _signing_key() -> Any:
     from workbench.core.vault import signing_key
 
     return signing_key(open_vault())
+
+
+def _key_or_none(otherwise: str) -> Any:
+    try:
+        return _signing_key()
+    except SecretError as error:
+        out.print(Text(f"{error.what} {otherwise}", style="yellow"))
+        return None
 
 
 def _desk(*, verify: bool, actor: str = "") -> Desk:

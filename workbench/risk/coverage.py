@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from math import inf, sqrt
+from math import inf, nan, sqrt
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
@@ -100,7 +100,7 @@ def forecast_tails(
     ----------
     returns : DataFrame of shape (n_bars, n_symbols)
         As fractions, indexed by ``known_at``. Bars that a symbol lacks are left out of its windows
-        and have no forecast.
+        and have no forecast; one with fewer than the window has none at all.
     window : int, default=365
     levels : sequence of float, default=(0.95, 0.99)
     methods : sequence of str
@@ -154,7 +154,8 @@ def judge_forecasts(returns: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         By ``method``, ``level`` and ``symbol``: ``bars``, ``hits``, ``rate``, p-values of the
         frequency (``kupiec``), of ``independence`` and of both (``christoffersen``), Basel's
-        ``zone``, Acerbi and Szekely's ``z1`` and ``z2``, and the mean forecasts ``var`` and ``es``.
+        ``zone``, Acerbi and Szekely's ``z1`` and ``z2`` (NaN with a shortfall that is infinite or
+        no loss), and the mean forecasts ``var`` and ``es``. What has no forecast has no row.
     """
     following = {symbol: returns[symbol].dropna().shift(-1) for symbol in returns}
     rows: dict[tuple[str, float, str], dict[str, object]] = {}
@@ -163,7 +164,8 @@ def judge_forecasts(returns: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         own = table[method, level, symbol]
         judged = own.assign(following=following[symbol]).dropna()
         x, var, es = (judged[name].to_numpy() for name in ("following", "var", "es"))
-        rows[method, level, symbol] = _judge(x, var, es, level)
+        if len(x):
+            rows[method, level, symbol] = _judge(x, var, es, level)
     index = pd.MultiIndex.from_tuples(list(rows), names=["method", "level", "symbol"])
     return pd.DataFrame(list(rows.values()), index=index)
 
@@ -171,7 +173,8 @@ def judge_forecasts(returns: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def _judge(x: Floats, var: Floats, es: Floats, level: float) -> dict[str, object]:
     is_hit = x < -var
     hits, bars = int(is_hit.sum()), len(x)
-    shortfall = vartests.acerbi_szekely(x, var, es, level=level)
+    is_loss = bool(np.isfinite(es).all() and (es > 0).all())
+    z1, z2 = vartests.acerbi_szekely(x, var, es, level=level)[:2] if is_loss else (nan, nan)
     return {
         "bars": bars,
         "hits": hits,
@@ -180,8 +183,8 @@ def _judge(x: Floats, var: Floats, es: Floats, level: float) -> dict[str, object
         "independence": vartests.independence(vartests.Transitions.of(is_hit)).p_value,
         "christoffersen": vartests.christoffersen(is_hit, level=level).p_value,
         "zone": vartests.traffic_light(hits, bars, level=level).zone,
-        "z1": shortfall.z1,
-        "z2": shortfall.z2,
+        "z1": z1,
+        "z2": z2,
         "var": var.mean(),
         "es": es.mean(),
     }
@@ -229,7 +232,7 @@ def _forecast(
     x: Floats, window: int, levels: Sequence[float], method: str, scaled: Sequence[_Scaled]
 ) -> Floats:
     # Of shape (n_levels, n_forecasts, 2).
-    answer = np.empty((len(levels), len(x) - window + 1, 2))
+    answer = np.empty((len(levels), max(len(x) - window + 1, 0), 2))
     for row in range(answer.shape[1]):
         past = tails.sample(x[row : row + window], least=window, moving=True)
         if method in METHODS:

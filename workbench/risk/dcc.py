@@ -22,7 +22,7 @@ from scipy.signal import lfilter
 from scipy.special import expit, logit
 
 from workbench.risk.dependence import common_rows, to_correlation
-from workbench.risk.forecast import Errors, VolatilityFit
+from workbench.risk.forecast import Errors, VolatilityFit, half_life
 from workbench.risk.garch import LEAST_BARS, Model, fit_garch
 
 Floats = NDArray[np.float64]
@@ -66,6 +66,11 @@ class DccFit:
     path: DccPath
     margins: Mapping[str, VolatilityFit]
     note: str
+
+    @property
+    def half_life(self) -> float:
+        """Bars in which half of a shock to the correlations is gone."""
+        return half_life(self.a + self.b)
 
     @property
     def loglikelihood(self) -> float:

@@ -175,7 +175,7 @@ def _simulate(
     nu = fit.parameters.get("nu")
     if is_bootstrap:
         shocks = rng.choice(fit.residuals, (paths, horizon))
-    elif nu is not None:
+    elif fit.errors == "student" and nu is not None:
         shocks = rng.standard_t(nu, (paths, horizon)) * sqrt((nu - 2.0) / nu)
     else:
         shocks = rng.standard_normal((paths, horizon))

@@ -97,7 +97,6 @@ def weighted_historical(
     last = min(int(np.searchsorted(mass, beyond - 1e-12)), len(x) - 1)
     worst = x[order[: last + 1]]
     shares = np.diff(np.minimum(mass[: last + 1], beyond), prepend=0.0)
-    shares[-1] = beyond - shares[:-1].sum()
     return Tail(float(-worst[-1]), float(-(worst @ shares) / beyond))
 
 
@@ -191,8 +190,9 @@ def cornish_fisher_tail(
     """Return the tail by the Cornish-Fisher expansion of the quantile [3]_.
 
     ``kurtosis`` is the excess over the normal's. The shortfall is the mean of the expanded quantile
-    beyond the level [4]_, or the value at risk where it is larger: with the moments of crypto
-    returns the expansion can leave its domain, where it is not monotone.
+    beyond the level [4]_, or the value at risk where it is larger. The expansion is monotone only
+    for small moments (without skew, up to a kurtosis of 8): beyond, as on many crypto histories,
+    its value at risk means little and can even be a gain.
     """
     beyond = _beyond(level)
     z = _NORMAL.inv_cdf(beyond)

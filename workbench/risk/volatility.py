@@ -150,19 +150,17 @@ def ewma(values: NDArray[np.floating], *, decay: float = DECAY, start: object = 
     if not 0.0 < decay < 1.0:
         raise DataError(f"A decay of {decay} keeps no mean.", "Give one between 0 and 1.")
     x = np.asarray(values, dtype=np.float64)
-    first = np.zeros(x.shape[1:]) if start is None else np.asarray(start, dtype=np.float64)
     weight = np.full(x.shape[1:], 0.0 if start is None else 1.0 / (1.0 - decay))
-    total = first * weight
-    sums, weights = (np.empty((len(x) + 1, *x.shape[1:])) for _ in range(2))
-    sums[0], weights[0] = total, weight
-    is_there = np.isfinite(x)
-    filled = np.where(is_there, x, 0.0)
-    keep = np.where(is_there, decay, 1.0)
-    for t in range(len(x)):
-        sums[t + 1] = keep[t] * sums[t] + filled[t]
-        weights[t + 1] = keep[t] * weights[t] + is_there[t]
+    total = weight * (0.0 if start is None else np.asarray(start, dtype=np.float64))
+    answer = np.empty((len(x) + 1, *x.shape[1:]))
     with np.errstate(invalid="ignore"):
-        answer: Floats = sums / weights
+        answer[0] = total / weight
+        for t, row in enumerate(x):
+            is_there = np.isfinite(row)
+            keep = np.where(is_there, decay, 1.0)
+            total = keep * total + np.where(is_there, row, 0.0)
+            weight = keep * weight + is_there
+            answer[t + 1] = total / weight
     return answer
 
 

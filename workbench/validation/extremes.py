@@ -3,7 +3,6 @@
 References
 ----------
 .. [1] Coles (2001), "An introduction to statistical modeling of extreme values", Springer.
-.. [2] McNeil, Frey and Embrechts (2015), "Quantitative risk management", 2nd ed., Princeton.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
+from workbench.risk.extremes import fit_pareto
 from workbench.validation.deflation import EULER
 from workbench.validation.processes import check_rows
 from workbench.validation.resample import bootstrap_indices, cluster_block
@@ -50,8 +50,8 @@ def return_levels(
         How rare: 1,000 asks for the loss of the worst bar in a thousand.
     method : {"gpd", "gev"}, default="gpd"
         Generalised Pareto distribution of what exceeds a threshold [1]_, eq. 4.13, or generalised
-        extreme value distribution of the worst loss of each block [1]_, eq. 3.10, by maximum
-        likelihood with scipy.
+        extreme value distribution of the worst loss of each block [1]_, eq. 3.10, both by maximum
+        likelihood.
     threshold : float, default=0.95
         Quantile of the losses from which on they are extreme (``gpd``).
     block_bars : int, default=30
@@ -106,12 +106,10 @@ def return_levels(
 
 
 def _pareto(losses: Floats, periods: Floats, *, start: float) -> Floats:
-    from scipy.stats import genpareto
-
-    above = losses[losses > start] - start
-    shape, _, scale = genpareto.fit(above, 0.1, floc=0.0, scale=above.mean())
-    beyond = 1.0 / (periods * len(above) / len(losses))
-    return np.asarray(start + genpareto.isf(np.minimum(beyond, 1.0), shape, scale=scale))
+    tail = fit_pareto(losses, threshold=start)
+    # A resample may hold fewer extremes: its tail begins later.
+    levels = np.maximum(1.0 - 1.0 / periods, 1.0 - tail.n_beyond / tail.n_bars)
+    return np.array([tail.tail(level=level).value_at_risk for level in levels])
 
 
 def _maxima(losses: Floats, periods: Floats, *, block_bars: int) -> Floats:
