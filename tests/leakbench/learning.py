@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -76,7 +77,9 @@ def components_clean(market):
 
 
 def _best(features, labels, count=2):
-    return features.corrwith(labels).abs().nlargest(count).index
+    table = np.column_stack([features, labels])[labels.notna().to_numpy()]
+    strength = np.abs(np.corrcoef(table, rowvar=False)[-1, :-1])
+    return features.columns[np.argsort(-strength)[:count]]
 
 
 def selected_outside_leak(market):
@@ -233,12 +236,14 @@ class BatchScaler(TransformerMixin, BaseEstimator):
 
 def batch_scaler_leak(market):
     """A transformer that fits itself in transform: each batch is scaled by its own future."""
-    model = make_pipeline(BatchScaler(), LogisticRegression())
+    model = make_pipeline(BatchScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5))
     return _pipeline(market, model)
 
 
 def batch_scaler_clean(market):
-    model = make_pipeline(StandardScaler(), LogisticRegression())
+    model = make_pipeline(
+        StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5)
+    )
     return _pipeline(market, model)
 
 
@@ -271,17 +276,27 @@ class FreshScaler(OnceScaler):
 
 def scaler_fitted_once_leak(market):
     """A scaler that is never fitted twice carries the last fold's future into the first."""
-    return _pipeline(market, make_pipeline(OnceScaler(), LogisticRegression()))
+    return _pipeline(
+        market,
+        make_pipeline(OnceScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5)),
+    )
 
 
 def scaler_fitted_once_clean(market):
-    return _pipeline(market, make_pipeline(FreshScaler(), LogisticRegression()))
+    return _pipeline(
+        market,
+        make_pipeline(FreshScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5)),
+    )
 
 
 def label_ends_leak(market):
     """Labels are handed over as if each were known at its own row."""
-    return _pipeline(market, LogisticRegression(), has_ends=False)
+    return _pipeline(
+        market, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5), has_ends=False
+    )
 
 
 def label_ends_clean(market):
-    return _pipeline(market, LogisticRegression(), has_ends=True)
+    return _pipeline(
+        market, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5), has_ends=True
+    )

@@ -1,5 +1,7 @@
 """Filters that see both sides of a bar."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 from scipy.interpolate import make_smoothing_spline
@@ -75,11 +77,15 @@ def hodrick_prescott_leak(market):
     return logs.apply(lambda column: hpfilter(column, lamb=1e5)[0])
 
 
+@cache
+def _end_of_trend(n):
+    second = np.diff(np.eye(n), 2, axis=0)
+    return np.linalg.inv(np.eye(n) + 1e5 * second.T @ second)[-1]
+
+
 def hodrick_prescott_clean(market):
     # One-sided: the same penalty over the last 120 bars, of which the end is kept.
-    logs, n = _logs(market), 120
-    second = np.diff(np.eye(n), 2, axis=0)
-    kernel = np.linalg.solve(np.eye(n) + 1e5 * second.T @ second, np.eye(n))[-1]
+    logs, kernel = _logs(market), _end_of_trend(120)
     return logs - _weighted(logs, kernel)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, cast
 
@@ -20,48 +19,9 @@ from workbench.core.errors import ModelError
 from workbench.core.records import FIELDS, Account, Market
 from workbench.strategies.base import Held, Intent, SteppedStrategy, Strategy
 from workbench.strategies.probe import TOLERANCE
-from workbench.validation.splits import Split
 
 WEIGHTS: Final = ("weights", "intents.weight")
 """Answers that are weights, whose tolerance is absolute."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """A model in the way of scikit-learn, with what it is given.
-
-    Attributes
-    ----------
-    model : object
-        With ``fit`` and any of ``predict_proba``, ``predict`` and ``transform``.
-    features : DataFrame of shape (n_rows, n_features)
-        Indexed by ``known_at``.
-    labels : Series of shape (n_rows,), optional
-        On the same index.
-    ends : Series of shape (n_rows,), optional
-        When each label is known; by default at its own row.
-    """
-
-    model: Any
-    features: pd.DataFrame
-    labels: pd.Series | None = None
-    ends: pd.Series | None = None
-
-
-class Labels(NamedTuple):
-    """Labelled observations and the splits that a model is judged on.
-
-    Observation i is known at ``starts[i]``, its label at ``ends[i]``; a split is a pair of the rows
-    to learn from and the rows to judge on.
-    """
-
-    starts: pd.DatetimeIndex
-    ends: pd.DatetimeIndex
-    splits: Iterable[Split | tuple[Any, Any]]
-
-
-Returned = pd.DataFrame | pd.Series | Pipeline | Labels | Mapping[str, pd.DataFrame | pd.Series]
-Function = Callable[[Market], Returned]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,32 +55,18 @@ class Change(NamedTuple):
 
 
 def ask(function: Callable[[Market], Any], market: Market) -> Any:
-    """Return what a function says of a market, which it cannot change under the caller's hands."""
+    """Return what a function says of a market; its warnings are kept to itself."""
     with warnings.catch_warnings():
         # Futures that were made to lie divide by zero, overflow and do not converge.
         warnings.simplefilter("ignore")
-        return function(_guarded(market))
+        return function(market)
 
 
-def _guarded(market: Market) -> Market:
+def guarded(market: Market) -> Market:
+    """Return a market of the same frames, to which nothing can be written or added from outside."""
     frames = {name: getattr(market, name).copy(deep=False) for name in (*FIELDS, "member")}
-    others = {name: _guarded(other) for name, other in market.others.items()}
+    others = {name: guarded(other) for name, other in market.others.items()}
     return replace(market, **frames, others=others)
-
-
-def read_answers(returned: Any, name: str, *, fit_until: pd.Timestamp) -> Answers:
-    """Return the answers in what a function returned.
-
-    Raises
-    ------
-    ModelError
-        If it is no frame, series, mapping of these, or ``Pipeline``, or not indexed by time.
-    """
-    if isinstance(returned, Pipeline):
-        return _learned(returned, fit_until)
-    if isinstance(returned, Mapping) and returned:
-        return {str(key): _table(value, str(key)) for key, value in returned.items()}
-    return {name: _table(returned, name)}
 
 
 def strategy_answers(strategy: Strategy, market: Market) -> Answers:
@@ -129,7 +75,7 @@ def strategy_answers(strategy: Strategy, market: Market) -> Answers:
     A distance that is one number stands in every row: it is read at each of them.
     """
     if isinstance(strategy, SteppedStrategy):
-        return read_answers(strategy.features(market), "features", fit_until=market.index[0])
+        return {name: table_of(frame, name) for name, frame in strategy.features(market).items()}
     frames = {"weights": strategy.weights(market)}
     brackets = strategy.brackets(market)
     for name in ("stop_loss", "take_profit", "trailing"):
@@ -140,7 +86,7 @@ def strategy_answers(strategy: Strategy, market: Market) -> Answers:
                 if isinstance(distance, pd.DataFrame)
                 else pd.DataFrame(distance, index=market.index, columns=market.symbols)
             )
-    return {name: _table(frame, name) for name, frame in frames.items()}
+    return {name: table_of(frame, name) for name, frame in frames.items()}
 
 
 def intent_answers(strategy: SteppedStrategy, market: Market) -> Answers:
@@ -151,7 +97,7 @@ def intent_answers(strategy: SteppedStrategy, market: Market) -> Answers:
     inputs.rules[kernel.BAND] = strategy.rebalance_band
     scan(cast(SteppedStrategy, recorder), market, inputs, capacity=0)
     return {
-        f"intents.{name}": _table(
+        f"intents.{name}": table_of(
             pd.DataFrame(values, index=market.index, columns=market.symbols), name
         )
         for name, values in recorder.wanted.items()
@@ -262,7 +208,14 @@ def _spread(answer: Answer, rows: NDArray[np.int64], columns: list[str]) -> NDAr
     return frame.reindex(index=rows, columns=columns).to_numpy()
 
 
-def _table(given: Any, name: str, known: pd.DatetimeIndex | None = None) -> Answer:
+def table_of(given: Any, name: str, known: pd.DatetimeIndex | None = None) -> Answer:
+    """Return a frame or series as an answer whose rows are known at their own or other moments.
+
+    Raises
+    ------
+    ModelError
+        If it is neither, or its rows are not one moment each.
+    """
     frame = given.to_frame() if isinstance(given, pd.Series) else given
     if not isinstance(frame, pd.DataFrame):
         raise ModelError(
@@ -298,54 +251,3 @@ def _numbers(frame: pd.DataFrame) -> NDArray[np.float64]:
             for _, column in frame.items()
         ]
     )
-
-
-def _learned(pipeline: Pipeline, fit_until: pd.Timestamp) -> Answers:
-    features, labels = pipeline.features, pipeline.labels
-    answers = {"features": _table(features, "features")}
-    if labels is not None:
-        answers["labels"] = _table(labels, "labels", _ends(pipeline))
-    if len(features) and features.index[-1] > fit_until:
-        answers |= _predictions(_fit(pipeline, fit_until), features, fit_until)
-    return answers
-
-
-def relearn(pipeline: Pipeline, earlier: Any, *, until: pd.Timestamp) -> Answers:
-    """Return what a pipeline's model predicts after it was fitted on another one's data before."""
-    model = None if earlier is None else _fit(earlier, None)
-    return _predictions(_fit(pipeline, until, again=model), pipeline.features, until)
-
-
-def _ends(pipeline: Pipeline) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(pipeline.features.index if pipeline.ends is None else pipeline.ends)
-
-
-def _fit(pipeline: Pipeline, until: pd.Timestamp | None, *, again: Any = None) -> Any:
-    model = deepcopy(pipeline.model) if again is None else again
-    features, labels = pipeline.features, pipeline.labels
-    rows = np.ones(len(features), dtype=bool)
-    if until is not None:
-        rows = np.asarray((_ends(pipeline) <= until) & (features.index <= until))
-    if labels is None:
-        model.fit(features[rows])
-        return model
-    # A label that is missing, or known only later, cannot be learnt from.
-    rows &= labels.notna().to_numpy()
-    model.fit(features[rows], labels[rows])
-    return model
-
-
-def _predictions(model: Any, features: pd.DataFrame, after: pd.Timestamp) -> Answers:
-    answers = {}
-    asked = features[features.index > after]
-    for name in ("predict_proba", "predict", "transform"):
-        method = getattr(model, name, None)
-        if method is not None:
-            table = np.asarray(method(asked)).reshape(len(asked), -1)
-            answers[name] = _table(pd.DataFrame(table, index=asked.index), name)
-    if not answers:
-        raise ModelError(
-            f"{type(model).__name__} has neither predict nor transform.",
-            "Give a model in the way of scikit-learn.",
-        )
-    return answers

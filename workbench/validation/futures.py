@@ -255,7 +255,8 @@ def roughen(market: Market, *, longest: int = 6, seed: int = 0) -> Market:
     Market
         One bar in a hundred is missing, in runs of up to ``longest``. With three symbols or more
         the last one is listed after a fifth of the time, and the one before it ends after nine
-        tenths (``Closed``); neither belongs to the universe where it does not trade.
+        tenths (``Closed``); neither belongs to the universe where it does not trade. Fields that
+        hold nothing hold draws: sizes of their own, funding every eighth bar. So do ``others``.
     """
     rng = np.random.default_rng(seed)
     n_bars, n_symbols = market.close.shape
@@ -272,6 +273,22 @@ def roughen(market: Market, *, longest: int = 6, seed: int = 0) -> Market:
             member[rows, column] = False
         if closed in instruments:
             instruments[closed] = replace(instruments[closed], status="Closed")
-    frames = {name: getattr(market, name).mask(is_gone) for name in FIELDS}
+    frames: dict[str, Any] = {n: _held(market, n, rng).mask(is_gone) for n in FIELDS}
     frames["member"] = pd.DataFrame(member, index=market.index, columns=market.close.columns)
-    return replace(market, **frames, instruments=instruments)
+    others = {
+        name: roughen(each, longest=longest, seed=seed) for name, each in market.others.items()
+    }
+    return replace(market, **frames, instruments=instruments, others=others)
+
+
+def _held(market: Market, name: str, rng: np.random.Generator) -> pd.DataFrame:
+    frame: pd.DataFrame = getattr(market, name)
+    if bool(frame.notna().to_numpy().any()):
+        return frame
+    if name in _RATES:
+        draws = rng.normal(1e-4, 2e-4, frame.shape)
+        if name == "funding_settled":
+            draws[np.arange(len(draws)) % 8 != 7] = np.nan
+    else:
+        draws = rng.lognormal(10.0, 1.0, frame.shape)
+    return pd.DataFrame(draws, index=frame.index, columns=frame.columns)

@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike
 from workbench.core.errors import DataError
 from workbench.core.records import Market
 from workbench.strategies.base import Strategy
-from workbench.validation.answers import Function, Labels, Pipeline
+from workbench.validation.finding import Finding
 from workbench.validation.futures import fields_of
-from workbench.validation.inquiry import Finding, Inquiry
+from workbench.validation.inquiry import Inquiry
+from workbench.validation.pipeline import Function, Labels, Pipeline
 from workbench.validation.splits import Split
 
 __all__ = ["Finding", "Labels", "LeakReport", "Pipeline", "label_overlap", "probe_leaks"]
