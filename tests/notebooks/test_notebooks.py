@@ -108,6 +108,21 @@ def test_comparison_runs_on_real_hourly_bars_of_a_file(home, shared_data):
     assert "SYNTHETIC" not in done.html.read_text("utf-8")
 
 
+@pytest.mark.slow
+def test_evidence_notebook_judges_a_strategy_that_learns_on_what_it_did_not_learn_from(home):
+    small = SMALL["80_graduate"]
+    params = {**small, "STRATEGY": "pairs", "PARAMS": {"max_p_value": 1.0}, "END": "2023-10-01",
+              "GRID": {"entry_z": [1.5, 2.0], "exit_z": [0.0, 0.5]}}  # fmt: skip
+
+    done = run_notebook(RESEARCH["80_graduate"], params)
+
+    assert done.status == "done", done.error
+    with Store.open() as store:
+        days = store.trials()["first_day"]
+    assert min(days).isoformat() > "2023-03-01"
+    assert done.measures["verdict.word"] == "REFUSED"
+
+
 def figure_titles(done: JobResult) -> list[str]:
     """The titles of the plotly figures among the outputs of an executed notebook."""
     return [
