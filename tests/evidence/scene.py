@@ -6,33 +6,12 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from tests.jobs.books import write_notebook
+from tests.jobs.books import write_notebook, write_strategy
 from tests.lifecycle.scene import VALIDATED
 from workbench.jobs.run import run_notebook
 from workbench.strategies import load_strategy, strategy_hash
 
 NAME = "Mine"
-STRATEGY = """
-from typing import ClassVar
-import numpy as np
-from mine_scale import SCALE
-from workbench.strategies import Strategy
-
-SIZE = 0.5
-
-
-class Mine(Strategy):
-    needs: ClassVar[tuple[str, ...]] = ("close",)
-    horizon: int = 24
-
-    @property
-    def lookback(self):
-        return self.horizon + 1
-
-    def weights(self, market):
-        past = market.close / market.close.shift(self.horizon) - 1.0
-        return SIZE * SCALE * np.sign(past) / len(market.symbols)
-"""
 PARAMETERS = "HORIZON = 24  # bars\nSEED = 7  # of everything"
 CELL = f"""
 import os
@@ -56,9 +35,7 @@ wb.record("verdict", {{"digest": verdict.digest, "word": verdict.word}})
 
 def write_project(home: Path, monkeypatch) -> None:
     """Write the strategy and its module; notebooks and this process can import them."""
-    (home / "strategies").mkdir()
-    (home / "strategies" / "mine.py").write_text(STRATEGY)
-    (home / "strategies" / "mine_scale.py").write_text("SCALE = 1.0\n")
+    write_strategy(home)
     (home / "workbench.toml").write_text('[strategies]\nmine = "strategies/mine.py:Mine"\n')
     monkeypatch.setenv("PYTHONPATH", str(home / "strategies"))
     monkeypatch.syspath_prepend(str(home / "strategies"))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.jobs.books import write_notebook
+from tests.jobs.books import write_notebook, write_strategy
 from workbench.core.config import load_config
 from workbench.core.errors import DataError, EvidenceError
 from workbench.data import Lake, import_file
@@ -27,36 +27,13 @@ SYNTHETIC = (
     "wb.record('sharpe', result.measures()['sharpe'])\n"
     "wb.record('snapshot_id', wb.research.identify(market))"
 )
-STRATEGY = """
-from typing import ClassVar
-import numpy as np
-from strategies_helper import SCALE
-from workbench.strategies import Strategy
-
-SIZE = 0.5
-
-
-class Mine(Strategy):
-    needs: ClassVar[tuple[str, ...]] = ("close",)
-    horizon: int = 24
-
-    @property
-    def lookback(self):
-        return self.horizon + 1
-
-    def weights(self, market):
-        past = market.close / market.close.shift(self.horizon) - 1.0
-        return SIZE * SCALE * np.sign(past) / len(market.symbols)
-"""
 
 
 @pytest.fixture
 def project(home, monkeypatch):
     """A project with a strategy that imports a module of its own."""
     (home / "workbench.toml").write_text("[account]\nleverage = 2.0\n")
-    (home / "strategies").mkdir()
-    (home / "strategies" / "mine.py").write_text(STRATEGY)
-    (home / "strategies" / "strategies_helper.py").write_text("SCALE = 1.0\n")
+    write_strategy(home)
     monkeypatch.setenv("PYTHONPATH", str(home / "strategies"))
     return home
 
@@ -90,7 +67,7 @@ def test_verify_run_untouched_verifies_and_writes_no_trial(run):
 
 @pytest.mark.parametrize(
     ("file", "old", "new"),
-    [("mine.py", "SIZE = 0.5", "SIZE = 0.4"), ("strategies_helper.py", "1.0", "0.9")],
+    [("mine.py", "SIZE = 0.5", "SIZE = 0.4"), ("mine_scale.py", "1.0", "0.9")],
 )
 def test_verify_run_changed_constant_is_named_with_what_it_changes(run, project, file, old, new):
     """The red team changes one constant in a strategy, or in a module that it imports."""
