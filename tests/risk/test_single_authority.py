@@ -77,7 +77,6 @@ MEASURES = {
 }
 
 ALLOWED = {
-    ("drawdown", "panels/explore.py:_show"): "draws the fall of the equity that a result holds",
     ("drawdown", "strategies/breakout.py:_side"): "row numbers of the last entry and the last exit",
     ("drawdown", "validation/resample.py:_draw"): "row numbers of the beginnings of blocks",
     ("expected shortfall", "lifecycle/prediction.py:shortfall"): "a p-value, not a loss",

@@ -7,9 +7,8 @@ import sklearn.cluster  # noqa: F401 - its threads are limited only once it is l
 from scipy.stats import binomtest
 from threadpoolctl import threadpool_limits
 
-from workbench.core.measures import sharpe
+from workbench.core.measures import DAYS_A_YEAR, sharpe
 from workbench.validation.power import (
-    DAYS_A_YEAR,
     MEMORY,
     deflated,
     family_seed,

@@ -43,9 +43,11 @@ def equity(result: Result, *, beside: Result | None = None) -> go.Figure:
     )
     if beside is not None:
         draw_line(figure, beside.equity, _name(beside), QUIET, row=1)
-        draw_line(figure, _drawdown(beside), _name(beside), QUIET, row=2, is_shown=False)
+        draw_line(figure, drawdown_of(beside), _name(beside), QUIET, row=2, is_shown=False)
     draw_line(figure, result.equity, _name(result), ACCENT, row=1)
-    draw_line(figure, _drawdown(result), _name(result), DOWN, row=2, is_shown=False, fill="tozeroy")
+    draw_line(
+        figure, drawdown_of(result), _name(result), DOWN, row=2, is_shown=False, fill="tozeroy"
+    )
     figure.update_yaxes(title="equity, USDT", row=1, col=1)
     figure.update_yaxes(title="drawdown", tickformat=".0%", row=2, col=1)
     last, capital = float(result.equity.iloc[-1]), result.account.capital_usdt
@@ -55,7 +57,7 @@ def equity(result: Result, *, beside: Result | None = None) -> go.Figure:
 
 def underwater(result: Result) -> go.Figure:
     """Return how far below its last peak the equity was, bar by bar."""
-    path = _drawdown(result)
+    path = drawdown_of(result)
     figure = go.Figure()
     draw_line(figure, path, "drawdown", DOWN, fill="tozeroy")
     figure.update_yaxes(tickformat=".0%")
@@ -292,7 +294,8 @@ def compare(results: Mapping[str, Result]) -> go.Figure:
     return titled(figure, title, watermark, name="comparison", height=480)
 
 
-def _drawdown(result: Result) -> pd.Series:
+def drawdown_of(result: Result) -> pd.Series:
+    """Return how far below its last peak the equity was, by bar; a fall is negative."""
     path = -drawdown_path(result.returns.to_numpy())
     return pd.Series(path, index=result.equity.index)
 

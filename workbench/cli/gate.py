@@ -16,7 +16,7 @@ from workbench.cli.terminal import out
 if TYPE_CHECKING:
     from workbench.evidence.verdicts import Verdict
 
-MARKS: Final = {"pass": ("✓", "green"), "fail": ("✗", "red"), "unknown": ("?", "yellow")}
+COLOURS: Final = {"pass": "green", "fail": "red", "unknown": "yellow"}
 
 
 def gate(
@@ -61,7 +61,7 @@ gate.command_class = PairsCommand  # type: ignore[attr-defined]
 
 def print_verdict(verdict: Verdict) -> None:
     """Print a verdict: the word, the reason, and every criterion that decides or stands beside."""
-    from workbench.evidence.gates import SIGNS
+    from workbench.evidence.card import MARKS
 
     word = Text(f" {verdict.word} ", style="bold white on green" if verdict.is_passed else
                 "bold white on red")  # fmt: skip
@@ -69,10 +69,12 @@ def print_verdict(verdict: Verdict) -> None:
     out.print(Text(verdict.sentence))
     table = Table("", "criterion", "value", "bound", "", box=SIMPLE_HEAD, pad_edge=False)
     for finding in verdict.findings:
-        sign, colour = MARKS[finding.status]
-        bound = f"{SIGNS[finding.comparison]} {finding.threshold:g}"
+        sign, _ = MARKS[finding.status]
         value = "" if finding.value is None else f"{finding.value:.3g}"
         role = "decides" if finding.is_required else ""
-        row: list[Any] = [Text(sign, colour), finding.name, value, bound, Text(role, "dim")]
+        row: list[Any] = [
+            Text(sign, COLOURS[finding.status]), finding.name, value, finding.bound,
+            Text(role, "dim"),
+        ]  # fmt: skip
         table.add_row(*row)
     out.print(table)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 ACCENT: Final = "#2962ff"
 QUIET: Final = "#8a94a6"
@@ -81,6 +82,15 @@ def draw_line(
         fillcolor="rgba(217, 58, 74, 0.18)", line={"color": colour, "width": width},
         showlegend=is_shown, **place,
     )  # fmt: skip
+
+
+def draw_median(figure: go.Figure, x: Any, paths: NDArray[np.floating]) -> None:
+    """Add the median of equity paths of shape (n_paths, n_points), and the line of the start."""
+    figure.add_scatter(
+        x=x, y=np.median(paths, axis=0), mode="lines", name="median",
+        line={"color": ACCENT, "width": 2.5}, hovertemplate="%{y:.2f}<extra>median</extra>",
+    )  # fmt: skip
+    figure.add_hline(y=1, line_color=QUIET, line_width=1)
 
 
 def times(index: pd.Index) -> list[str]:

@@ -34,6 +34,9 @@ from workbench.core.errors import DataError
 
 Floats = NDArray[np.float64]
 
+DAYS_A_YEAR: Final = 365
+"""Crypto trades around the clock."""
+
 
 def sharpe(returns: Floats, periods: float) -> float:
     """Return the annualised mean over the standard deviation of returns; the risk-free rate is 0.

@@ -7,6 +7,7 @@ page), says by word and sign what it says by colour, and reads well with no styl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from workbench.evidence.verdicts import Finding, Verdict
 
 MARKS: Final = {"pass": ("✓", "holds"), "fail": ("✗", "fails"), "unknown": ("?", "unknown")}
-STYLE: Final = files(__package__).joinpath("card.css").read_text("utf-8")
 
 
 def verdict_card(verdict: Verdict) -> str:
@@ -27,7 +27,7 @@ def verdict_card(verdict: Verdict) -> str:
         "only</p>"
     )
     return (
-        f'<style>{STYLE}</style><section class="wb-verdict {verdict.word.lower()}" id="verdict">'
+        f'<style>{_style()}</style><section class="wb-verdict {verdict.word.lower()}" id="verdict">'
         f'<p class="whom">{escape(verdict.strategy)} before the gate {escape(verdict.gate)}, '
         f"version {verdict.version}</p>"
         f'<p class="word">{verdict.word}</p><p class="why">{escape(verdict.sentence)}</p>'
@@ -37,6 +37,11 @@ def verdict_card(verdict: Verdict) -> str:
         f'<p class="facts">{_meaning(verdict)} Strategy {verdict.strategy_hash[:16]}, gate '
         f"{verdict.gate_digest[:16]}, verdict {verdict.digest[:16]}.</p></section>"
     )
+
+
+@cache
+def _style() -> str:
+    return files(__package__).joinpath("card.css").read_text("utf-8")
 
 
 def _meaning(verdict: Verdict) -> str:

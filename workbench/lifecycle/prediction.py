@@ -23,9 +23,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.core.measures import check_returns
+from workbench.core.measures import DAYS_A_YEAR, check_returns
 
-DAYS_A_YEAR: Final = 365
 PRIOR_SHARPE: Final = 1.0
 """Annual Sharpe ratios of strategies before anything is seen: zero, give or take one."""
 

@@ -16,7 +16,7 @@ from workbench.core import measures
 from workbench.core.costs import BASIS_POINT, Costs
 from workbench.core.errors import DataError
 from workbench.core.trips import pair_fills
-from workbench.lifecycle.prediction import DAYS_A_YEAR, Prediction, shortfall
+from workbench.lifecycle.prediction import Prediction, shortfall
 from workbench.lifecycle.score import graduation_score
 
 Floats = NDArray[np.float64]
@@ -141,8 +141,8 @@ def measure_records(
     found: dict[str, float | None] = {
         "trades": float(len(pnl)),
         "days": _whole_days(records.equity, start, end),
-        "sharpe": float(measures.sharpe(values, DAYS_A_YEAR)) if len(values) > 1 else None,
-        "sharpe_7d": None if week is None else float(measures.sharpe(week, DAYS_A_YEAR)),
+        "sharpe": float(measures.sharpe(values, measures.DAYS_A_YEAR)) if len(values) > 1 else None,
+        "sharpe_7d": None if week is None else float(measures.sharpe(week, measures.DAYS_A_YEAR)),
         "max_drawdown": float(measures.max_drawdown(values)),
         "win_rate": float(measures.win_rate(pnl)) if len(pnl) else None,
         "profit_factor": float(measures.profit_factor(pnl)) if len(pnl) else None,

@@ -142,7 +142,7 @@ class Explorer:
     def _show(self) -> None:
         result = self.result
         equity = thin(result.equity, points=POINTS)
-        under = thin(result.equity / result.equity.cummax() - 1.0, points=POINTS)
+        under = thin(figures.drawdown_of(result), points=POINTS)
         waterfall = result.waterfall()
         mark = f"<b>{result.watermark}</b> · " if result.watermark else ""
         sharpe = waterfall["sharpe"].iloc[-1]

@@ -11,11 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.costs import Costs
+from workbench.core.measures import DAYS_A_YEAR
 from workbench.core.records import Market
 from workbench.research.cover import Missing
 from workbench.research.reprice import CLAIMED, NEXT_OPEN
 from workbench.validation.deflation import (
-    DAYS_A_YEAR,
     deflated_sharpe,
     min_backtest_length,
     sharpe_stats,

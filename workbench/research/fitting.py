@@ -40,7 +40,7 @@ def fit(
     DataError
         If there are no bars before ``until`` or none after it.
     """
-    if all(type(strategy).fit is Strategy.fit for strategy in strategies.values()):
+    if not any(strategy.learns for strategy in strategies.values()):
         return dict(strategies), market
     moment = market.index[int(market.n_bars * SHARE)] if until is None else to_moment(until)
     early = market.until(moment)

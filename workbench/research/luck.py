@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
+from workbench.core.measures import DAYS_A_YEAR
 from workbench.validation.deflation import (
     deflated_sharpe,
     effective_trials,
@@ -105,6 +106,6 @@ def measure_luck(
         "effective_trials": effective,
         "deflated_sharpe": everyone,
         "deflated_sharpe_effective": clustered,
-        "expected_maximum_sharpe": bar * sqrt(365.0),
+        "expected_maximum_sharpe": bar * sqrt(DAYS_A_YEAR),
         "track_record_share": own.n / needed,
     }

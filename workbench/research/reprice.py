@@ -15,7 +15,7 @@ from workbench.backtest.inputs import Realism, build_inputs, day_ends
 from workbench.backtest.quantities import hold_quantities
 from workbench.backtest.sweep import daily_returns
 from workbench.core.costs import BASIS_POINT, Costs, taker_price
-from workbench.core.measures import max_drawdown, sharpe, total_return
+from workbench.core.measures import DAYS_A_YEAR, max_drawdown, sharpe, total_return
 from workbench.core.records import INTERVALS, Account, Market
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,6 @@ Floats = NDArray[np.float64]
 TOLERANCE: Final = 10 * BASIS_POINT
 """Venues differ by so much at one moment: a price this near to the lake's is that price."""
 LAGS: Final = (timedelta(0), *(span for span in INTERVALS.values() if span <= timedelta(days=1)))
-DAYS_A_YEAR: Final = 365.0
 CLAIMED: Final = "as claimed"
 NEXT_OPEN: Final = "next-open fills"
 

@@ -14,11 +14,11 @@ from workbench.backtest.sweep import Progress
 from workbench.core.config import load_config
 from workbench.core.costs import Costs
 from workbench.core.errors import ModelError
-from workbench.core.measures import max_drawdown, sharpe, total_return
+from workbench.core.measures import DAYS_A_YEAR, max_drawdown, sharpe, total_return
 from workbench.core.records import Account, Market
 from workbench.research.space import Method, Space, grid_size, read_space
 from workbench.research.study import StudyRun, Tried
-from workbench.research.walk import DAYS_A_YEAR, Walk
+from workbench.research.walk import Walk
 from workbench.strategies.base import Strategy
 from workbench.validation.splits import Split
 

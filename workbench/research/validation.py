@@ -14,7 +14,7 @@ from workbench.backtest.sweep import Sweep
 from workbench.core.config import load_config
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError
-from workbench.core.measures import sharpe
+from workbench.core.measures import DAYS_A_YEAR, sharpe
 from workbench.core.records import Account, Market
 from workbench.evidence.gates import Gate, load_gate
 from workbench.evidence.judge import judge
@@ -32,7 +32,7 @@ from workbench.validation.maxstat import MaxStatistic
 from workbench.validation.overfit import Cscv, cscv
 from workbench.validation.permute import PermutationTest, permutation_test
 from workbench.validation.robustness import Neighbourhood, neighbourhood
-from workbench.validation.splits import Split, walk_forward
+from workbench.validation.splits import default_windows, walk_forward
 from workbench.validation.walkforward import (
     Paths,
     WalkForward,
@@ -172,7 +172,10 @@ def validate(
     overfit = cscv(table, n_blocks=16 if len(table) >= 320 else 8) if is_choice else None
     around = neighbourhood(swept.table, swept.grid, chosen=strategy.params) if is_choice else None
     say("walk-forward")
-    walk = walk_forward_returns(table, _windows(len(table)))
+    train, test = default_windows(len(table))
+    # A day's return is of yesterday's positions: one day lies between.
+    windows = walk_forward(len(table), train=train, test=test, purge=1)
+    walk = walk_forward_returns(table, windows)
     fan = combinatorial_paths(table)
     say("permuted markets")
     permutation = permutation_test(
@@ -232,11 +235,6 @@ def with_own_values(strategy: Strategy, grid: Mapping[str, Sequence[Any]]) -> di
     }
 
 
-def _windows(n_days: int) -> list[Split]:
-    # A quarter to choose on, a twelfth to judge on; a day's return is of yesterday's positions.
-    return walk_forward(n_days, train=n_days // 4, test=max(n_days // 12, 10), purge=1)
-
-
 def _measure(
     result: Result,
     leaks: LeakReport,
@@ -247,7 +245,7 @@ def _measure(
 ) -> dict[str, Any]:
     daily = result.daily_returns
     return {
-        "sharpe": float(sharpe(daily.to_numpy(), 365.0)),
+        "sharpe": float(sharpe(daily.to_numpy(), DAYS_A_YEAR)),
         "days": len(daily),
         "bars": result.market.n_bars,
         **leaks.measures,

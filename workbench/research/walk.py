@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,11 @@ from workbench.backtest.inputs import Inputs, build_inputs, day_ends
 from workbench.backtest.sweep import daily_returns, evaluate
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError
-from workbench.core.measures import sharpe
+from workbench.core.measures import DAYS_A_YEAR, sharpe
 from workbench.core.records import Account, Market
 from workbench.strategies.base import Strategy
 from workbench.validation.frozen import replay
-from workbench.validation.splits import Split, walk_forward
-
-DAYS_A_YEAR: Final = 365.0
-MIN_TEST_DAYS: Final = 10
+from workbench.validation.splits import MIN_TEST_DAYS, Split, default_windows, walk_forward
 
 Floats = NDArray[np.float64]
 
@@ -66,8 +63,9 @@ class Walk:
             If the market does not hold them, or they are too short to tell anything.
         """
         days, ends = day_ends(market.index)
-        train = len(days) // 4 if train_days is None else train_days
-        test = max(len(days) // 12, MIN_TEST_DAYS) if test_days is None else test_days
+        train, test = default_windows(len(days))
+        train = train if train_days is None else train_days
+        test = test if test_days is None else test_days
         if test < MIN_TEST_DAYS:
             raise DataError(
                 f"The Sharpe ratio of {test} days tells nothing.",
@@ -83,7 +81,7 @@ class Walk:
     @property
     def is_refitted(self) -> bool:
         """Whether every window costs a fit."""
-        return type(self.strategy).fit is not Strategy.fit
+        return self.strategy.learns
 
     @property
     def first_day(self) -> int:

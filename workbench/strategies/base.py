@@ -72,6 +72,11 @@ class Strategy(BaseModel, ABC):
         """Return the strategy fitted on a market; a rule returns itself."""
         return self
 
+    @property
+    def learns(self) -> bool:
+        """Whether it has a ``fit`` of its own; a rule has nothing to learn."""
+        return type(self).fit is not Strategy.fit
+
     @abstractmethod
     def weights(self, market: Market) -> pd.DataFrame:
         """Return target weights in [-1, 1], of shape (n_bars, n_symbols), indexed by known_at."""

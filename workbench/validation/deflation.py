@@ -33,7 +33,6 @@ Floats = NDArray[np.floating]
 Adjustment = Literal["bonferroni", "holm", "bh", "bhy", "sidak", "holm-sidak", "hommel"]
 
 EULER: Final = 0.5772156649015329
-DAYS_A_YEAR: Final = 365
 _STATSMODELS: Final = {"bh": "fdr_bh", "bhy": "fdr_by"}
 _NORMAL: Final = NormalDist()
 

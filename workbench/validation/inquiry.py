@@ -288,7 +288,7 @@ class _Refit:
 
     @property
     def is_needed(self) -> bool:
-        return type(self.strategy).fit is not Strategy.fit
+        return self.strategy.learns
 
     def after(self, earlier: Market | None) -> Strategy:
         strategy = deepcopy(self.strategy)

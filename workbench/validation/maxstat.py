@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
+from workbench.core.measures import DAYS_A_YEAR
 from workbench.validation.resample import bootstrap_counts, optimal_block
 
 Floats = NDArray[np.floating]
@@ -175,4 +176,4 @@ def _resampled_maxima(returns: Floats, counts: Floats) -> Floats:
 
 def annual_statistic(statistic: float, n_days: int) -> float:
     """Return the annual Sharpe ratio that a studentised mean over so many days amounts to."""
-    return statistic / sqrt(n_days) * sqrt(365.0)
+    return statistic / sqrt(n_days) * sqrt(DAYS_A_YEAR)

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench.core.measures import DAYS_A_YEAR
 from workbench.validation.deflation import deflated_sharpe, effective_trials, sharpe_stats
 from workbench.validation.maxstat import max_statistic, studentise
 
 Floats = NDArray[np.floating]
 
-DAYS_A_YEAR: Final = 365
 MEMORY: Final = 0.9
 """Autocorrelation of the daily positions of a noise strategy."""
 

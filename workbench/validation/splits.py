@@ -27,6 +27,8 @@ from workbench.core.errors import DataError
 Rows = NDArray[np.int64]
 
 NO_TIME: Final = 0.0
+MIN_TEST_DAYS: Final = 10
+"""The Sharpe ratio of fewer days tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,14 @@ def walk_forward(
         start = 0 if is_anchored else first
         splits.append(Split(rows[start:end], rows[begin : begin + test]))
     return splits
+
+
+def default_windows(n_days: int) -> tuple[int, int]:
+    """Return how many days a window learns from and judges on where nothing else is said.
+
+    A quarter of them to learn, a twelfth to judge.
+    """
+    return n_days // 4, max(n_days // 12, MIN_TEST_DAYS)
 
 
 def purged_kfold(

@@ -11,11 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
-from workbench.core.measures import annual_volatility, max_drawdown, sharpe, total_return
+from workbench.core.measures import (
+    DAYS_A_YEAR,
+    annual_volatility,
+    max_drawdown,
+    sharpe,
+    total_return,
+)
 from workbench.core.records import Market
 from workbench.validation.frozen import side_by_side
 from workbench.validation.resample import bootstrap_interval
-from workbench.validation.walkforward import DAYS_A_YEAR
 
 Floats = NDArray[np.float64]
 

@@ -10,21 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
-from workbench.core.measures import max_drawdown, sharpe, total_return
+from workbench.core.measures import DAYS_A_YEAR, max_drawdown, sharpe, total_return
 from workbench.validation.splits import Rows, Split, combinatorial_purged, paths
 
 Floats = NDArray[np.float64]
 FitPredict = Callable[[Rows, Rows], NDArray[np.floating]]
 """Learns from the first rows and returns what it earned on each of the second."""
-
-DAYS_A_YEAR: Final = 365.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from workbench.core.drawing import ACCENT, DOWN, HATCH, LINES, QUIET, titled
-from workbench.validation.deflation import DAYS_A_YEAR, deflated_sharpe
+from workbench.core.measures import DAYS_A_YEAR
+from workbench.validation.deflation import deflated_sharpe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.core.drawing import ACCENT, DOWN, LINES, QUIET, draw_line, times, titled
-from workbench.validation.deflation import DAYS_A_YEAR
+from workbench.core.drawing import ACCENT, DOWN, LINES, QUIET, draw_line, draw_median, times, titled
+from workbench.core.measures import DAYS_A_YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,11 +129,7 @@ def fan(
                 legendgroup=name, showlegend=k == 0, hoverinfo="skip", opacity=0.55,
                 line={"color": colour, "width": 1, "dash": dash},
             )  # fmt: skip
-    figure.add_scatter(
-        x=x, y=np.median(equity[:, rows], axis=0), mode="lines", name="median",
-        line={"color": ACCENT, "width": 2.5}, hovertemplate="%{y:.2f}<extra>median</extra>",
-    )  # fmt: skip
-    figure.add_hline(y=1, line_color=QUIET, line_width=1)
+    draw_median(figure, x, equity[:, rows])
     figure.update_yaxes(title="equity, start = 1", type="log" if equity.max() > 5 else "linear")
     return titled(figure, title, watermark, name=f"every {of}", note=note, height=460)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.core.drawing import ACCENT, DOWN, HATCH, LINES, QUIET, times, titled
+from workbench.core.drawing import ACCENT, DOWN, HATCH, LINES, QUIET, draw_median, times, titled
 from workbench.core.errors import DataError
 from workbench.validation.montecarlo import follow
 
@@ -165,11 +165,7 @@ def monte_carlo(returns: NDArray[np.floating], *, watermark: str) -> go.Figure:
             line_width=0, fillcolor=f"rgba(41, 98, 255, {opacity})", hoverinfo="skip",
             name=f"{high - low:.0%} of the paths",
         )  # fmt: skip
-    figure.add_scatter(
-        x=x, y=np.median(equity[:, rows], axis=0), mode="lines", name="median",
-        line={"color": ACCENT, "width": 2.5}, hovertemplate="%{y:.2f}<extra>median</extra>",
-    )  # fmt: skip
-    figure.add_hline(y=1, line_color=QUIET, line_width=1)
+    draw_median(figure, x, equity[:, rows])
     figure.update_xaxes(title="bars from today")
     figure.update_yaxes(title="equity, start = 1")
     found = follow(returns)
