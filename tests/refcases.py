@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tests.portfolio import adapters as portfolio
 from tests.risk import adapters as risk
 from tests.validation import adapters as validation
 from workbench.core import measures
@@ -103,6 +104,7 @@ ADAPTERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "trade_stats": trades,
     **validation.ADAPTERS,
     **risk.ADAPTERS,
+    **portfolio.ADAPTERS,
 }
 
 _WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}

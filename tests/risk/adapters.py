@@ -12,8 +12,18 @@ import numpy as np
 import pandas as pd
 
 from tests.validation.adapters import column
-from workbench.core.measures import excess_kurtosis, skewness
-from workbench.risk import dcc, extremes, forecast, garch, tails, vartests, volatility
+from workbench.core.measures import annual_volatility, excess_kurtosis, kelly_stake, skewness
+from workbench.risk import (
+    dcc,
+    extremes,
+    forecast,
+    garch,
+    kelly,
+    sizing,
+    tails,
+    vartests,
+    volatility,
+)
 
 ERRORS = {"normal": "normal", "t": "student", "student": "student", "studentst": "student"}
 
@@ -211,7 +221,58 @@ def ewma_backtest(
     return {**christoffersen(is_hit, 1 - p), "n": len(is_hit), "x": int(is_hit.sum())}
 
 
+def coin(p: float, b: float, a: float) -> dict[str, float]:
+    stake = kelly_stake(p, gain=b, loss=a)
+    growth = kelly.expected_growth(stake, np.array([b, -a]), np.array([p, 1 - p]))
+    return {"f": stake, "growth": growth}
+
+
+def thorp(mu: float, r: float, sigma: float) -> dict[str, float]:
+    multiple = kelly.continuous_kelly(mu, sigma, rate=r)
+    return {
+        "f": multiple, "sd_at_f": multiple * sigma, "sharpe": (mu - r) / sigma,
+        "growth": kelly.continuous_growth(multiple, mu, sigma, rate=r),
+        "growth_unlevered": kelly.continuous_growth(1.0, mu, sigma, rate=r),
+    }  # fmt: skip
+
+
+def discrete_kelly(outcomes: Any, probs: Any) -> dict[str, float]:
+    x, p = np.array(outcomes), np.array(probs)
+    stake = kelly.discrete_kelly(x, p)
+    return {"f": stake, "growth": kelly.expected_growth(stake, x, p)}
+
+
+def volatility_targeting(
+    returns: Any, target_ann: float, lookback: int, periods: float, max_leverage: float
+) -> dict[str, Any]:
+    """The weight of each bar is made of the bars before it."""
+    x = np.array(returns)
+    windows = np.lib.stride_tricks.sliding_window_view(x[:-1], lookback)
+    known = np.array([annual_volatility(window, periods) for window in windows])
+    weights = sizing.volatility_target(known, target=target_ann, ceiling=max_leverage)
+    return {"weights": weights.tolist(), "strategy_returns": (weights * x[lookback:]).tolist()}
+
+
+def equal_risk(cov: Any) -> dict[str, Any]:
+    sigma = np.array(cov)
+    weights = sizing.risk_parity(sigma)
+    return {
+        "weights": weights.tolist(), "vol": sqrt(weights @ sigma @ weights),
+        "risk_contrib_pct": sizing.risk_shares(weights, sigma).tolist(),
+    }  # fmt: skip
+
+
 ADAPTERS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "kelly_binary": coin,
+    "kelly_continuous": thorp,
+    "kelly_discrete": discrete_kelly,
+    "kelly_half_growth": lambda sharpe, c: {
+        "ratio": kelly.kelly_growth_share(c),
+        "growth_excess": kelly.kelly_growth_share(c) * sharpe**2 / 2,
+    },
+    "vol_target": volatility_targeting,
+    "erc": equal_risk,
+    "ivp": lambda cov: {"weights": sizing.inverse_variance(np.array(cov)).tolist()},
     "fit_file": fit,
     "arch_default": fit_default,
     "loglik_file": loglik,

@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-LIGHT = ["components", "dependence", "diversity", "extremes", "forecast", "regime", "tails",
+LIGHT = ["breakers", "components", "dependence", "diversity", "drawdown", "extremes", "forecast",
+         "hedge", "kelly", "margin", "regime", "scenarios", "sizing", "stress", "tails",
          "vartests", "volatility"]  # fmt: skip
 HEAVY = ["arch", "numba", "scipy", "skfolio", "sklearn", "statsmodels"]
 USE = """

@@ -43,7 +43,7 @@ MEASURES = {
     "drawdown": Measure(
         r"draw_?down",
         (r"maximum\.accumulate\(", r"\.cummax\(", r"\baccumulate\(.*\bmax\)"),
-        ("core/measures.py", "risk/tails.py"),
+        ("core/measures.py", "risk/drawdown.py", "risk/tails.py"),
     ),
     "volatility": Measure(
         r"volatility|parkinson|garman|rogers_satchell|yang_zhang|(^|_)ewma|garch|semivariance",
@@ -62,7 +62,7 @@ MEASURES = {
     "position sizing": Measure(
         r"kelly|(size|scale)_(order|position|target)|position_size|fixed_fraction",
         (),
-        ("core/measures.py", "risk/sizing.py"),
+        ("core/measures.py", "risk/kelly.py", "risk/sizing.py"),
     ),
     "margin": Measure(
         r"(initial|maintenance|fit)_margin|liquidation_(price|distance)|bankruptcy",
@@ -78,7 +78,7 @@ MEASURES = {
 
 ALLOWED = {
     ("drawdown", "strategies/breakout.py:_side"): "row numbers of the last entry and the last exit",
-    ("drawdown", "validation/resample.py:_draw"): "row numbers of the beginnings of blocks",
+    ("drawdown", "core/bootstrap.py:draw_rows"): "row numbers of the beginnings of blocks",
     ("expected shortfall", "lifecycle/prediction.py:shortfall"): "a p-value, not a loss",
     ("position sizing", "backtest/kernel.py:size_order"): "the account's own rounding to lots",
     ("value at risk", "validation/deflation.py:haircut_sharpe"): "a quantile of p-values",

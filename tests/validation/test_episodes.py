@@ -11,9 +11,10 @@ from tests.validation.history import MAJORS
 from workbench.core.costs import FREE, Costs
 from workbench.core.errors import ConfigError
 from workbench.core.records import Account, Market
+from workbench.risk.scenarios import Episode, load_episodes
 from workbench.strategies.hold import BuyAndHold
 from workbench.strategies.momentum import TimeSeriesMomentum
-from workbench.validation.episodes import Episode, load_episodes, replay_episodes
+from workbench.validation.episodes import replay_episodes
 
 EPISODES = {episode.name: episode for episode in load_episodes()}
 ASKED = ["2020-03", "2021-05", "2022-05", "2022-06", "2022-11", "2024-08", "2025-10"]

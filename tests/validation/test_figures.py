@@ -10,13 +10,13 @@ from plotly.utils import PlotlyJSONEncoder
 
 from tests.markets import random_market, scripted
 from workbench.core.errors import DataError
+from workbench.risk.scenarios import Episode, Shock
 from workbench.validation import figures, overfit, stress
 from workbench.validation.deflation import deflated_sharpe, sharpe_stats
-from workbench.validation.episodes import Episode, replay_episodes
+from workbench.validation.episodes import replay_episodes
 from workbench.validation.leaks import Finding, LeakReport
 from workbench.validation.montecarlo import simulate_trades
 from workbench.validation.robustness import neighbourhood
-from workbench.validation.shocks import Shock
 from workbench.validation.splits import walk_forward
 from workbench.validation.variations import start_dates
 from workbench.validation.walkforward import combinatorial_paths, walk_forward_returns

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import refcases
+from workbench.core.bootstrap import bootstrap_indices
 from workbench.core.errors import DataError
 from workbench.validation.resample import (
     bootstrap_counts,
-    bootstrap_indices,
     bootstrap_interval,
     mean_variance,
     optimal_block,

@@ -12,14 +12,8 @@ from tests.markets import make_market, random_market
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError
 from workbench.core.records import FIELDS
-from workbench.validation.shocks import (
-    Shock,
-    betas,
-    lacking,
-    load_shocks,
-    shock_costs,
-    shock_market,
-)
+from workbench.risk.scenarios import Shock, betas, load_shocks
+from workbench.validation.shocks import lacking, shock_costs, shock_market
 
 ROW = 120
 PRICES = [f"{kind}{name}" for kind in ("", "mark_") for name in ("open", "high", "low", "close")]

@@ -11,10 +11,10 @@ from workbench.backtest.run import run
 from workbench.core.costs import FREE, Costs
 from workbench.core.errors import DataError
 from workbench.core.records import Account
+from workbench.risk.scenarios import Shock
 from workbench.strategies.hold import BuyAndHold
 from workbench.strategies.momentum import TimeSeriesMomentum
 from workbench.validation.frozen import delay, freeze, replay
-from workbench.validation.shocks import Shock
 from workbench.validation.stress import RUNGS, cost_ladder, replay_shocks
 
 SIGN = TimeSeriesMomentum(horizon=20, volatility_bars=3, rebalance_every=1)

@@ -18,6 +18,8 @@ References
 .. [3] Keating and Shadwick (2002), "A universal performance measure", The Finance Development
    Centre, London.
 .. [4] Tharp (2006), "Trade your way to financial freedom", 2nd ed., McGraw-Hill.
+.. [5] Kelly (1956), "A new interpretation of information rate", Bell System Technical Journal
+   35(4), 917-926.
 """
 
 from __future__ import annotations
@@ -344,12 +346,24 @@ def system_quality(pnl: Floats) -> float:
     return 0.0 if len(pnl) < 2 else _ratio(sqrt(len(pnl)) * pnl.mean(), pnl.std(ddof=1))
 
 
+def kelly_stake(p_win: float, *, gain: float, loss: float = 1.0) -> float:
+    """Return the share to stake on a bet that wins or loses these fractions of it; 0 without edge.
+
+    It makes the mean logarithm of the equity grow fastest [5]_: p / loss - (1 - p) / gain.
+
+    Examples
+    --------
+    >>> round(kelly_stake(0.6, gain=1.0), 6)
+    0.2
+    """
+    if gain == 0:
+        return 0.0
+    return max(p_win / loss - (1.0 - p_win) / gain, 0.0)
+
+
 def kelly_fraction(pnl: Floats) -> float:
     """Return the Kelly stake of a bet with these odds: W - (1 - W) / R; 0 without an edge."""
-    odds = payoff(pnl)
-    if odds == 0:
-        return 0.0
-    return max(win_rate(pnl) - (1.0 - win_rate(pnl)) / odds, 0.0)
+    return kelly_stake(win_rate(pnl), gain=payoff(pnl))
 
 
 RETURN_MEASURES: Final[Mapping[str, Callable[[Floats, float], float]]] = {

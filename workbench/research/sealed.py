@@ -10,13 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.backtest.run import run as run_backtest
+from workbench.core.bootstrap import bootstrap_indices
 from workbench.core.costs import Costs
 from workbench.core.records import Account, Market
 from workbench.research.market import identify, load_sealed, sealed_date
 from workbench.store import Store
 from workbench.strategies import Strategy
 from workbench.strategies.identity import strategy_hash
-from workbench.validation.resample import bootstrap_indices, optimal_block
+from workbench.validation.resample import optimal_block
 
 LOOK: Final = "look"
 MIN_DAYS: Final = 30

@@ -161,6 +161,29 @@ def ewma_covariance(returns: pd.DataFrame, *, decay: float = DECAY) -> Floats:
     return ewma(x[:, :, None] * x[:, None, :], decay=decay)
 
 
+def check_covariance(covariance: NDArray[np.floating] | pd.DataFrame) -> Floats:
+    """Return a covariance as an array if it has an inverse that can be trusted.
+
+    Raises
+    ------
+    DataError
+        If values are missing, it is not symmetric, a symbol stands still, or one doubles others.
+    """
+    sigma = np.asarray(covariance, dtype=np.float64)
+    if sigma.ndim != 2 or not np.isfinite(sigma).all() or not np.allclose(sigma, sigma.T):
+        raise DataError(
+            f"The covariance of shape {sigma.shape} lacks values, or is not symmetric.",
+            "Leave out the symbols without enough bars, or estimate it on common ones.",
+        )
+    sd = np.sqrt(np.maximum(np.diag(sigma), 0.0))
+    if (sd <= 0).any() or np.linalg.cond(sigma / np.outer(sd, sd)) > 1e12:
+        raise DataError(
+            "The covariance has no inverse.",
+            "Leave out what stands still or doubles another, or shrink the covariance.",
+        )
+    return sigma
+
+
 def to_correlation(covariance: Floats) -> Floats:
     """Return the correlations of covariances of shape (..., n_symbols, n_symbols)."""
     sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))

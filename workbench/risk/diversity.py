@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
+from workbench.risk.dependence import check_covariance
 
 Floats = NDArray[np.float64]
 
@@ -165,12 +166,7 @@ def _aligned(weights: pd.Series, covariance: pd.DataFrame) -> tuple[Floats, Floa
 
 
 def _minimum_torsion(sigma: Floats) -> Floats:
-    sd = np.sqrt(np.diag(sigma))
-    if (sd <= 0).any() or np.linalg.cond(sigma / np.outer(sd, sd)) > 1e12:
-        raise DataError(
-            "The covariance has no inverse.",
-            "Leave out what stands still or doubles another, or shrink the covariance.",
-        )
+    sd = np.sqrt(np.diag(check_covariance(sigma)))
     values, vectors = np.linalg.eigh(sigma / np.outer(sd, sd))
     root = (vectors * np.sqrt(values)) @ vectors.T
     scale = np.ones(len(sd))

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Final, Literal, Self, TypeVar
+from typing import Final
 
 import pandas as pd
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
 
 from workbench.core.costs import Costs
-from workbench.core.errors import ConfigError
 from workbench.core.records import Account, Market
+from workbench.risk.scenarios import Episode, load_episodes
 from workbench.strategies.base import Strategy
 from workbench.strategies.hold import BuyAndHold
 from workbench.validation.frozen import Outcome, replay, side_by_side
 
-PLACE: Final = files("workbench.validation") / "scenarios"
 WHOLE: Final = 0.9
 """The share of an episode's bars that must be there for it to count as covered."""
 
@@ -49,27 +35,6 @@ COLUMNS: Final = (
     "notes",
 )
 REPLAYED: Final = "replayed"
-
-Scenario = TypeVar("Scenario", bound=BaseModel)
-
-
-class Episode(BaseModel):
-    """Days with a name: the bars in (start, end], what happened, and how bad it was."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(min_length=1)
-    start: AwareDatetime
-    end: AwareDatetime
-    kind: Literal["crypto", "macro"]
-    severity: Literal["moderate", "severe", "extreme"]
-    what: str = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.end <= self.start:
-            raise ValueError(f"it ends at {self.end}, not after its start")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +60,6 @@ class EpisodeReplay:
     def not_covered(self) -> list[str]:
         """The episodes that the market does not hold."""
         return [str(name) for name in self.table.index if name not in self.equity]
-
-
-def load_episodes(path: str | Path | None = None) -> tuple[Episode, ...]:
-    """Return the episodes of the package, or of a TOML file of one's own, in time.
-
-    Raises
-    ------
-    ConfigError
-        If the file does not describe episodes.
-    """
-    found = read_scenarios(path or PLACE / "episodes.toml", Episode, key="episodes")
-    return tuple(sorted(found, key=lambda episode: episode.start))
 
 
 def replay_episodes(
@@ -170,46 +123,6 @@ def replay_episodes(
         rows.append(row)
     names = pd.Index([episode.name for episode in chosen], name="episode")
     return EpisodeReplay(pd.DataFrame(rows, index=names, columns=list(COLUMNS)), equity)
-
-
-def read_scenarios(
-    place: str | Path | Traversable, model: type[Scenario], *, key: str
-) -> list[Scenario]:
-    """Return the validated scenarios of a versioned TOML file.
-
-    Raises
-    ------
-    ConfigError
-        If the file is missing, is not TOML, has no version, or describes something else.
-    """
-    source = Path(place) if isinstance(place, str) else place
-    if not source.is_file():
-        raise ConfigError(f"There is no file {source}.", "Give the path of a .toml file.")
-    try:
-        told = tomllib.loads(source.read_text(encoding="utf-8"))
-        if not isinstance(told.get("version"), int) or set(told) != {"version", key}:
-            raise ConfigError(
-                f"{source} holds {', '.join(sorted(told)) or 'nothing'}.",
-                f"It needs a whole number `version` and [[{key}]], nothing else.",
-            )
-        found = TypeAdapter(list[model]).validate_python(told[key])  # type: ignore[valid-type]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source} is not valid TOML: {error}.", "Correct that line.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{source} does not describe {key}: {where}: {first['msg']}.",
-            f"Compare it with {key}.toml of the package.",
-        ) from error
-    names = [getattr(scenario, "name", "") for scenario in found]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled or not names:
-        raise ConfigError(
-            f"{source} names {', '.join(doubled) or 'nothing'}" + (" twice." if doubled else "."),
-            "Give every scenario a name of its own, and at least one.",
-        )
-    return found
 
 
 def _row(strategy: Strategy, market: Market, episode: Episode) -> dict[str, object]:

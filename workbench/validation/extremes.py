@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench.core.bootstrap import bootstrap_indices
 from workbench.core.errors import DataError
 from workbench.risk.extremes import fit_pareto
 from workbench.validation.deflation import EULER
 from workbench.validation.processes import check_rows
-from workbench.validation.resample import bootstrap_indices, cluster_block
+from workbench.validation.resample import cluster_block
 
 Floats = NDArray[np.float64]
 Method = Literal["gpd", "gev"]

@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench.core.bootstrap import bootstrap_indices
 from workbench.core.errors import DataError
-from workbench.validation.resample import bootstrap_indices, cluster_block
+from workbench.validation.resample import cluster_block
 
 Floats = NDArray[np.float64]
 Draw = Callable[[int, int, np.random.Generator], Floats]

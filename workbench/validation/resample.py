@@ -1,4 +1,4 @@
-"""Bootstrap in blocks: resamples of rows that keep what ties one row to the next.
+"""What the bootstrap in blocks says of a series: block lengths, intervals, variances.
 
 References
 ----------
@@ -12,21 +12,16 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
-from math import ceil
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.core.errors import DataError
+from workbench.core.bootstrap import Scheme, check_block, draw_rows
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.integer]
-Scheme = Literal["iid", "circular", "moving", "stationary"]
-
-CHUNK_PLACES: Final = 2_000_000
 
 
 class Blocks(NamedTuple):
@@ -65,37 +60,6 @@ def optimal_block_ar1(n: int, autocorrelation: float) -> Blocks:
     return Blocks((ratio**2 * n) ** (1 / 3), (1.5 * ratio**2 * n) ** (1 / 3))
 
 
-def bootstrap_indices(
-    n: int,
-    *,
-    block: float = 1.0,
-    scheme: Scheme = "stationary",
-    size: int | None = None,
-    reps: int,
-    seed: int,
-) -> Rows:
-    """Return resampled rows of shape (reps, size).
-
-    Parameters
-    ----------
-    n : int
-        Rows of the sample.
-    block : float, default=1.0
-        Length of the blocks: the average for ``stationary`` [1]_, rounded for ``circular`` [2]_
-        and ``moving`` [3]_, without effect for ``iid``. The last block is cut to the length.
-    scheme : {"iid", "circular", "moving", "stationary"}, default="stationary"
-    size : int, optional
-        Rows of a resample; by default as many as the sample has.
-    reps, seed : int
-
-    Raises
-    ------
-    DataError
-        If the blocks are longer than the sample, or nothing is asked for.
-    """
-    return np.concatenate(list(_draw(n, block, scheme, reps, seed, size)))
-
-
 def bootstrap_counts(
     n: int, *, block: float = 1.0, scheme: Scheme = "stationary", reps: int, seed: int
 ) -> NDArray[np.float32]:
@@ -105,7 +69,7 @@ def bootstrap_counts(
     """
     counts = np.empty((reps, n), dtype=np.float32)
     done = 0
-    for rows in _draw(n, block, scheme, reps, seed):
+    for rows in draw_rows(n, block, scheme, reps, seed):
         places = (rows + n * np.arange(len(rows))[:, None]).ravel()
         drawn = np.bincount(places, minlength=rows.size).reshape(rows.shape)
         counts[done : done + len(rows)] = drawn
@@ -128,7 +92,7 @@ def bootstrap_interval(
     """
     values = np.asarray(returns, dtype=np.float64)
     length = optimal_block(values).stationary if block is None else block
-    draws = chain.from_iterable(_draw(len(values), length, "stationary", reps, seed))
+    draws = chain.from_iterable(draw_rows(len(values), length, "stationary", reps, seed))
     seen = np.array([statistic(values[row]) for row in draws])
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(seen, [tail, 1.0 - tail])
@@ -148,7 +112,7 @@ def mean_variance(
     """
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
-    _check_block(n, block)
+    check_block(n, block)
     x = x - x.mean()
     if scheme == "iid":
         return float((x * x).mean())
@@ -164,39 +128,3 @@ def mean_variance(
     total = np.concatenate([[0.0], np.cumsum(np.tile(x, 2))])
     sums = [total[starts + size] - total[starts] for size in (length, rest)]
     return float((whole * sums[0].var() + sums[1].var()) / n)
-
-
-def _draw(
-    n: int, block: float, scheme: Scheme, reps: int, seed: int, size: int | None = None
-) -> Iterator[Rows]:
-    # In parts, so that memory does not grow with the number of resamples.
-    _check_block(n, block)
-    size = n if size is None else size
-    if reps < 1 or size < 1:
-        raise DataError(f"{reps} resamples of {size} rows were asked for.", "Ask for one at least.")
-    rng, length = np.random.default_rng(seed), round(block)
-    places, zero = np.arange(size, dtype=np.int32), np.int32(0)
-    step = max(CHUNK_PLACES // size, 1)
-    for first in range(0, reps, step):
-        count = min(step, reps - first)
-        if scheme == "iid":
-            yield rng.integers(0, n, (count, size), dtype=np.int32)
-        elif scheme == "stationary":
-            begins = rng.random((count, size), dtype=np.float32) < 1.0 / block
-            begins[:, 0] = True
-            # The place at which the block of each place began.
-            since = np.maximum.accumulate(np.where(begins, places, zero), axis=1)
-            starts = rng.integers(0, n, (count, size), dtype=np.int32)
-            yield (np.take_along_axis(starts, since, axis=1) + places - since) % n
-        else:
-            last = n if scheme == "circular" else n - length + 1
-            heads = rng.integers(0, last, (count, ceil(size / length)))
-            yield (heads[:, places // length] + places % length) % n
-
-
-def _check_block(n: int, block: float) -> None:
-    if n < 1 or not 1 <= block <= n:
-        raise DataError(
-            f"{n} rows cannot be resampled in blocks of {block:g}.",
-            "Take blocks from one row to all of them.",
-        )

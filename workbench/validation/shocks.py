@@ -10,131 +10,26 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from math import log1p
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError
 from workbench.core.records import Market, to_moment
-from workbench.validation.episodes import PLACE, read_scenarios
+from workbench.risk.scenarios import EVERY, MIN_ROWS, Shock, shock_sizes
 from workbench.validation.frozen import DAY
 
 Floats = NDArray[np.float64]
-Move = Annotated[float, Field(gt=-1)]
 
 PRICES: Final = (
     *("open", "high", "low", "close"),
     *("mark_open", "mark_high", "mark_low", "mark_close"),
 )
-EVERY: Final = "*"
-MIN_ROWS: Final = 30
-BETA_DAYS: Final = 90
-
-
-class Shock(BaseModel):
-    """What a shock does; everything that is not named stays as it is.
-
-    Attributes
-    ----------
-    factors : mapping of symbol to float
-        Return of symbols that all others follow by their joint betas (-0.2 is a fall of a fifth).
-    moves : mapping of symbol to float
-        Return of single symbols on top; ``"*"`` is every symbol that is not named.
-    slide_hours : float
-        Time in which the move happens, in equal gaps from bar to bar; 0 is a single gap.
-    recovery, recovery_hours : float
-        Share of the move, in logs, that comes back afterwards, and the time that it takes.
-    correlation : float
-        Share of the way from the correlations there were to 1 (above 0) or to 0 (below 0).
-    spread_scale, slippage_scale, fee_scale : float
-        Multiples of the costs, over the whole window.
-    turnover_scale : float
-        Multiple of volume and turnover, on which market impact rests.
-    funding_scale, funding_add : float
-        Settled and predicted rates are multiplied, then this fraction is added to each.
-    latency_s : float
-        Seconds added between decision and fill.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(min_length=1)
-    what: str = ""
-    factors: dict[str, Move] = {}
-    moves: dict[str, Move] = {}
-    slide_hours: float = Field(default=0.0, ge=0)
-    recovery: float = Field(default=0.0, ge=0, le=1)
-    recovery_hours: float = Field(default=0.0, ge=0)
-    correlation: float = Field(default=0.0, ge=-1, le=1)
-    spread_scale: float = Field(default=1.0, ge=0)
-    slippage_scale: float = Field(default=1.0, ge=0)
-    fee_scale: float = Field(default=1.0, ge=0)
-    turnover_scale: float = Field(default=1.0, gt=0)
-    funding_scale: float = Field(default=1.0, ge=0)
-    funding_add: float = 0.0
-    latency_s: float = Field(default=0.0, ge=0)
-
-
-def load_shocks(path: str | Path | None = None) -> tuple[Shock, ...]:
-    """Return the shocks of the package, or of a TOML file of one's own.
-
-    Raises
-    ------
-    ConfigError
-        If the file does not describe shocks.
-    """
-    return tuple(read_scenarios(path or PLACE / "shocks.toml", Shock, key="shocks"))
-
-
-def betas(
-    market: Market, factors: Sequence[str], *, until: pd.Timestamp, days: int = BETA_DAYS
-) -> pd.DataFrame:
-    """Return how symbols moved with factors, jointly, by least squares on log returns per bar.
-
-    Parameters
-    ----------
-    market : Market
-    factors : sequence of str
-        Symbols of the market.
-    until : Timestamp
-        The last bar that counts.
-    days : int, default=90
-        How far back.
-
-    Returns
-    -------
-    DataFrame of shape (n_symbols, n_factors)
-        A factor has a beta of 1 to itself and 0 to the others; NaN where a symbol shares fewer
-        than 30 bars with the factors.
-
-    Raises
-    ------
-    DataError
-        If a factor is not in the market.
-    """
-    market.select(factors)
-    bars = round(days * DAY / market.bar_length)
-    close = market.until(until, bars=bars + 1).close
-    logs = pd.DataFrame(np.diff(np.log(close.to_numpy()), axis=0), columns=close.columns)
-    table = pd.DataFrame(np.nan, index=market.symbols, columns=list(factors))
-    for symbol in market.symbols:
-        if symbol in factors:
-            table.loc[symbol] = [float(symbol == factor) for factor in factors]
-            continue
-        both = logs[[*factors, symbol]].dropna().to_numpy()
-        if len(both) >= MIN_ROWS:
-            x, y = both[:, :-1], both[:, -1]
-            table.loc[symbol] = np.linalg.lstsq(x - x.mean(axis=0), y - y.mean(), rcond=None)[0]
-    return table
 
 
 def shock_market(market: Market, shock: Shock, *, at: str | datetime | pd.Timestamp) -> Market:
@@ -178,7 +73,9 @@ def shock_market(market: Market, shock: Shock, *, at: str | datetime | pd.Timest
     if shock.correlation:
         logs[row:] += _recorrelate(market, row, shock.correlation)
     if shock.factors or shock.moves:
-        logs += _path(market, row, shock)[:, None] * _sizes(market, row, shock)
+        logs += _path(market, row, shock)[:, None] * shock_sizes(
+            market, shock, until=market.index[row - 1]
+        )
     shocked = rescale(market, logs, first=row)
     after = np.arange(market.n_bars)[:, None] >= row
     changed = {
@@ -250,18 +147,6 @@ def rescale(market: Market, logs: Floats, *, first: int = 0) -> Market:
             }
             others[interval] = replace(near, **changed)
     return replace(moved, others=others)
-
-
-def _sizes(market: Market, row: int, shock: Shock) -> Floats:
-    # The whole move of every symbol, in logs.
-    rest = shock.moves.get(EVERY, 0.0)
-    sizes = np.array([log1p(shock.moves.get(symbol, rest)) for symbol in market.symbols])
-    if shock.factors:
-        sensitivity = betas(market, list(shock.factors), until=market.index[row - 1])
-        # A symbol that is too new to have a beta follows like the others on average.
-        sensitivity = sensitivity.fillna(sensitivity.mean())
-        sizes += sensitivity.to_numpy() @ [log1p(move) for move in shock.factors.values()]
-    return sizes
 
 
 def _path(market: Market, row: int, shock: Shock) -> Floats:

@@ -13,16 +13,10 @@ import pandas as pd
 from workbench.core.costs import Costs
 from workbench.core.errors import DataError
 from workbench.core.records import Account, Market
+from workbench.risk.scenarios import BETA_DAYS, Shock, load_shocks
 from workbench.strategies.base import Strategy
 from workbench.validation.frozen import DAY, Outcome, delay, freeze, replay, side_by_side
-from workbench.validation.shocks import (
-    BETA_DAYS,
-    Shock,
-    lacking,
-    load_shocks,
-    shock_costs,
-    shock_market,
-)
+from workbench.validation.shocks import lacking, shock_costs, shock_market
 
 LEAD: Final = 2
 """Bars before a shock at which an account begins: a decision, its fill, and then the shock."""

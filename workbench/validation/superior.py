@@ -19,11 +19,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.core.bootstrap import Rows, Scheme
 from workbench.core.errors import DataError
 from workbench.validation.resample import (
     Floats,
-    Rows,
-    Scheme,
     bootstrap_counts,
     mean_variance,
     optimal_block,
