@@ -23,8 +23,8 @@ from workbench.evidence.seals import Difference
 from workbench.evidence.stages import Stage
 from workbench.jobs import verify
 from workbench.lifecycle import Book
-from workbench.lifecycle.book import START, _digest
 from workbench.store import Store
+from workbench.store.chain import START, entry_digest
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -189,7 +189,7 @@ def aged(home):
             state = detail["detail"]["state"]
             state |= {k: early.isoformat() for k in ("since", "scaled") if state.get(k)}
             detail["previous"] = previous
-            detail["digest"] = previous = _digest(
+            detail["digest"] = previous = entry_digest(
                 {name: value for name, value in detail.items() if name != "digest"}
             )
             database.execute(

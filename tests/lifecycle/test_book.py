@@ -9,8 +9,8 @@ from tests.lifecycle.scene import MINE, OTHER, untouched
 from workbench.core.errors import DataError, EvidenceError
 from workbench.evidence.stages import Stage
 from workbench.lifecycle import admit_to_paper, demote, report, retire
-from workbench.lifecycle.book import _digest
 from workbench.lifecycle.standing import STATE, add_up
+from workbench.store.chain import entry_digest
 
 
 def edit(scene, statement, *values):
@@ -69,7 +69,7 @@ def test_book_entry_that_was_edited_and_hashed_anew_breaks_the_next(written):
     event_id, detail = entry(written, 2)
     detail["detail"]["reason"] = "it was good"
     content = {name: value for name, value in detail.items() if name != "digest"}
-    detail["digest"] = _digest(content)
+    detail["digest"] = entry_digest(content)
     edit(written, "UPDATE events SET detail = ? WHERE event_id = ?", json.dumps(detail), event_id)
     with pytest.raises(EvidenceError, match=r"Entry 3 .* does not follow from the one before"):
         written.reopen()

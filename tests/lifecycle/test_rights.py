@@ -27,8 +27,8 @@ from workbench.lifecycle import (
     revoke,
     scale,
 )
-from workbench.lifecycle.book import _digest
 from workbench.lifecycle.standing import Standing
+from workbench.store.chain import entry_digest
 
 
 def use(scene, *, venue=Venue.DEMO, capital_usdt=Decimal(100), **changes):
@@ -297,7 +297,7 @@ def test_override_put_into_the_store_by_hand_is_not_signed(scene):
     override(scene.book, MINE, by="ada", reason="x")
     event_id, detail = entry(scene, 3)
     detail["detail"]["override"]["until"] = "2030-01-01T00:00:00+00:00"
-    detail["digest"] = _digest({k: v for k, v in detail.items() if k != "digest"})
+    detail["digest"] = entry_digest({k: v for k, v in detail.items() if k != "digest"})
     edit(scene, "UPDATE events SET detail = ? WHERE event_id = ?", json.dumps(detail), event_id)
 
     word = scene.reopen().standing(MINE).override

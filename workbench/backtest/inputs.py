@@ -14,6 +14,7 @@ from workbench.backtest import kernel
 from workbench.core.costs import BASIS_POINT, Costs
 from workbench.core.errors import DataError, ModelError
 from workbench.core.records import Account, Market, to_float
+from workbench.risk.margin import stack_tiers
 from workbench.strategies.base import Brackets, Strategy
 
 Floats = NDArray[np.float64]
@@ -184,6 +185,13 @@ def day_ends(index: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, NDArray[np.int6
     return days.rename("day"), rows.astype(np.int64)
 
 
+def traded_a_day(market: Market) -> pd.DataFrame:
+    """Return the value traded over the trailing day at each bar; NaN where none is known."""
+    bars_a_day = max(2, round(DAY / market.bar_length))
+    value = market.turnover.where(market.turnover.notna(), market.volume * market.close)
+    return value.rolling(bars_a_day, min_periods=1).sum()
+
+
 def _bars(market: Market, *, costs: Costs) -> Floats:
     bars = np.zeros((market.n_bars, len(market.symbols), kernel.N_BARS))
     for column, frame in (
@@ -208,8 +216,7 @@ def _bars(market: Market, *, costs: Costs) -> Floats:
 def _impact(market: Market, coefficient: float) -> Floats:
     # Volatility and traded value of the trailing day, as known when the order was decided.
     bars_a_day = max(2, round(DAY / market.bar_length))
-    value = market.turnover.where(market.turnover.notna(), market.volume * market.close)
-    traded = value.rolling(bars_a_day, min_periods=1).sum()
+    traded = traded_a_day(market)
     returns = market.close.pct_change(fill_method=None)
     volatility = returns.rolling(bars_a_day, min_periods=2).std() * np.sqrt(bars_a_day)
     scaled = (coefficient * volatility / np.sqrt(traded)).shift(1)
@@ -275,15 +282,15 @@ def _instruments(market: Market, *, account: Account) -> tuple[Floats, Floats, l
         for symbol in market.symbols
         if symbol not in market.instruments or not market.instruments[symbol].tiers
     ]
-    depth = max((len(i.tiers) for i in market.instruments.values()), default=1) or 1
+    known = [s for s, symbol in enumerate(market.symbols) if symbol not in lacking]
+    stacked = stack_tiers(market.instruments, [market.symbols[s] for s in known])
     spec = np.zeros((len(market.symbols), kernel.N_SPEC))
-    tiers = np.zeros((len(market.symbols), depth, kernel.N_TIERS))
+    tiers = np.zeros((len(market.symbols), stacked.limit.shape[1], kernel.N_TIERS))
     tiers[:, :, kernel.TIER_LIMIT] = np.inf
     tiers[:, :, kernel.TIER_LEVERAGE] = account.margin_leverage
-    for s, symbol in enumerate(market.symbols):
-        if symbol in lacking:
-            continue
-        instrument = market.instruments[symbol]
+    tiers[known] = np.stack(stacked, axis=-1)
+    for s in known:
+        instrument = market.instruments[market.symbols[s]]
         spec[s] = [
             to_float(instrument.tick_size),
             to_float(instrument.qty_step),
@@ -291,13 +298,4 @@ def _instruments(market: Market, *, account: Account) -> tuple[Floats, Floats, l
             to_float(instrument.max_market_qty),
             to_float(instrument.min_notional_usdt),
         ]
-        for k, tier in enumerate(instrument.tiers):
-            tiers[s, k] = [
-                to_float(tier.limit_usdt),
-                to_float(tier.maintenance_rate),
-                to_float(tier.deduction_usdt),
-                to_float(tier.max_leverage),
-            ]
-        tiers[s, len(instrument.tiers) - 1 :] = tiers[s, len(instrument.tiers) - 1]
-        tiers[s, -1, kernel.TIER_LIMIT] = np.inf
     return spec, tiers, lacking

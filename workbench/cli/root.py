@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "autopsy": Command("autopsy", "autopsy", "Judge trades that another tool made.", _EVIDENCE),
     "leaks": Command("leaks", "leaks", "Probe a strategy or a file for look-ahead.", _EVIDENCE),
     "stage": Command("stage", "app", "Move a strategy between its stages.", _EVIDENCE),
+    "risk": Command("risk", "app", "Show and change limits; re-arm a breaker.", _EVIDENCE),
     "lab": Command("panels", "lab", "Open the notebooks in JupyterLab.", _RESEARCH),
     "panels": Command("panels", "panels", "Serve the panels in the browser.", _RESEARCH),
     "config": Command("config", "app", "Show each setting and where it came from.", _HOUSE),

@@ -142,6 +142,12 @@ class GraduationSettings(_Section):
     permit_days: int = Field(default=30, ge=1, le=90)
 
 
+class RiskSettings(_Section):
+    """How long a loosening of the limits waits after a person has confirmed it."""
+
+    cooldown_hours: float = Field(default=24.0, ge=1, le=720)
+
+
 class Config(BaseSettings):
     """Every setting of the workbench; made by ``load_config``, never changed afterwards."""
 
@@ -162,6 +168,7 @@ class Config(BaseSettings):
     account: Annotated[Account, WrapValidator(_checked)] = Account()
     panels: PanelsSettings = PanelsSettings()
     graduation: GraduationSettings = GraduationSettings()
+    risk: RiskSettings = RiskSettings()
     strategies: dict[str, Annotated[str, AfterValidator(_reference)]] = Field(default_factory=dict)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

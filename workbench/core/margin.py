@@ -1,7 +1,7 @@
-"""Margin and liquidation of linear perpetuals, generic over Decimal and float.
+"""Margin and liquidation of linear perpetuals, generic over Decimal, float and arrays.
 
-The functions are plain arithmetic on scalars: exchange and risk call them with Decimal, the kernel
-compiles them for float64. ``side`` is +1 for a long and -1 for a short position; rates are
+The functions are plain arithmetic: exchange calls them with Decimal, risk with arrays, and the
+kernel compiles them for float64. ``side`` is +1 for a long and -1 for a short position; rates are
 fractions. Formulas as Bybit publishes them for USDT perpetuals (cross margin on the mark price
 since 2025-09-02).
 """
@@ -9,7 +9,10 @@ since 2025-09-02).
 from decimal import Decimal
 from typing import TypeVar
 
-Number = TypeVar("Number", Decimal, float)
+import numpy as np
+from numpy.typing import NDArray
+
+Number = TypeVar("Number", Decimal, float, NDArray[np.float64])
 
 
 def initial_margin(value: Number, leverage: Number) -> Number:
@@ -43,7 +46,7 @@ def liquidation_price(
     entry: Number,
     qty: Number,
     leverage: Number,
-    side: int,
+    side: int | Number,
     rate: Number,
     deduction: Number,
     extra: Number,

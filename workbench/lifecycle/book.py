@@ -8,7 +8,6 @@ length and the last digest; keep them elsewhere.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -19,14 +18,13 @@ from workbench.core.errors import EvidenceError
 from workbench.evidence.permits import Permit, sign_permit
 from workbench.lifecycle.overrides import Override
 from workbench.lifecycle.standing import STATE, Entry, Issued, Standing, add_entry
-from workbench.store.canonical import canonical_json, plain
+from workbench.store.chain import START, chain_entry, entry_fault
 
 if TYPE_CHECKING:
     from workbench.core.vault import SigningKey
     from workbench.store.session import Store
 
 KIND: Final = "stage"
-START: Final = "0" * 64
 PERMIT_DAYS: Final = 30
 _PARTS: Final = frozenset(
     {"number", "at", "actor", "what", "strategy", "strategy_hash", "detail", "previous", "digest"}
@@ -71,7 +69,7 @@ class Book:
         for number, (actor, detail) in enumerate(
             zip(events["actor"], events["detail"], strict=True), start=1
         ):
-            fault = _fault(detail, number, previous, actor)
+            fault = entry_fault(detail, parts=_PARTS, number=number, previous=previous, actor=actor)
             if fault:
                 raise EvidenceError(
                     f"Entry {number} of the book of stages {fault}.",
@@ -150,19 +148,18 @@ class Book:
         detail = {"reason": reason, "state": self._changes(standing), **more}
         if is_permitted:
             detail["permit"] = asdict(self._issue(standing, now, more.get("override")))
-        content = plain(
+        content = chain_entry(
             {
-                "number": len(self.entries) + 1,
                 "at": now,
                 "actor": actor,
                 "what": what,
                 "strategy": standing.strategy,
                 "strategy_hash": standing.strategy_hash,
                 "detail": detail,
-                "previous": self.head,
-            }
+            },
+            number=len(self.entries) + 1,
+            previous=self.head,
         )
-        content["digest"] = _digest(content)
         self.store.add_event(KIND, actor=actor, detail=content, after=self._last)
         self.reload()
         return self.standing(standing.strategy_hash)
@@ -211,20 +208,6 @@ class Book:
             )
         document = sign_permit(permit, self.key)
         return Issued(permit.permit_id, serial, permit.stage, permit.expires, document)
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-
-
-def _fault(detail: Mapping[str, Any], number: int, previous: str, actor: str) -> str:
-    if not isinstance(detail, Mapping) or set(detail) != _PARTS:
-        return "does not have the form of one"
-    if detail["previous"] != previous or detail["number"] != number:
-        return "does not follow from the one before: one was taken out, put in or moved"
-    content = {name: value for name, value in detail.items() if name != "digest"}
-    is_same = _digest(content) == detail["digest"] and detail["actor"] == actor
-    return "" if is_same else "is not as it was written"
 
 
 def _read(detail: Mapping[str, Any]) -> Entry:
