@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import numba
 
-from workbench.core import costs, margin, measures
+from workbench.core import costs, lots, margin, measures
 from workbench.strategies import base
 
 _njit: Any = numba.njit  # Any: numba's types take njit(function) for a decorator with options
 _settings: Any = numba.config
 
-_FORMULAS: Final = (costs, margin, measures, base)
+_FORMULAS: Final = (costs, lots, margin, measures, base)
 
 
 def part(function: Callable[..., Any]) -> Any:

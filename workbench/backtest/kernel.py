@@ -2,7 +2,8 @@
 
 ``simulate(first, last, ...)`` advances an account over bars ``first .. last - 1``. Sweeps and
 permutations run it over all bars at once; ``run`` calls it one bar at a time where something must
-decide between bars. It holds no state and allocates nothing: all that it reads and writes is
+decide between bars (a stepped strategy, or risk, which sets the quantities itself). It holds no
+state and allocates nothing: all that it reads and writes is
 handed in, so that configurations run side by side without shared writes.
 
 What happens in bar i, in this order:
@@ -30,7 +31,8 @@ from numpy.typing import NDArray
 
 from workbench.backtest.compiled import cached, part
 from workbench.core import costs as cost_model
-from workbench.core import margin, measures
+from workbench.core import lots, margin, measures
+from workbench.core.lots import LOT_SLACK
 from workbench.strategies.base import KEEP, WEIGHT_QUANTUM
 
 # Columns of `bars`, shape (n_bars, n_symbols, N_BARS): prices in USDT, fractions for the rest.
@@ -49,13 +51,16 @@ N_SPEC: Final = 5
 TIER_LIMIT, TIER_RATE, TIER_DEDUCTION, TIER_LEVERAGE = range(4)
 N_TIERS: Final = 4
 # `rules`, shape (N_RULES,).
-TAKER, MAKER, LEVERAGE, MARGIN_LEVERAGE, BAND, HAS_MARGIN, IS_ISOLATED = range(7)
-N_RULES: Final = 7
+TAKER, MAKER, LEVERAGE, MARGIN_LEVERAGE, BAND, HAS_MARGIN, IS_ISOLATED, BY_QUANTITY = range(8)
+N_RULES: Final = 8
 # Columns of `book`, shape (n_symbols, N_BOOK): the state of each position and resting order.
 QTY, ENTRY, WEIGHT, LOCK, LIQUIDATION, ENTERED, TARGET = range(7)
 STOP, TAKE, TRAIL, BEST, LEVEL = range(7, 12)
 REST_WEIGHT, REST_PRICE, REST_TTL, REST_POST_ONLY = range(12, 16)
-N_BOOK: Final = 16
+# What part of the account a full weight of the column stands for, how much of what its weight asks
+# for was granted, and the cash that the column has earned: realised profit less fees and funding.
+SHARE, GRANTED, EARNED = range(16, 19)
+N_BOOK: Final = 19
 # `cash`, shape (N_CASH,): the state of the account.
 WALLET, EQUITY, FEES, SLIPPAGE, FUNDING_PAID, TURNOVER, N_FILLS, N_LIQUIDATIONS, N_CUTS = range(9)
 N_CASH: Final = 9
@@ -66,11 +71,9 @@ N_FILL: Final = 7
 REASONS: Final = ("weight", "rebalance", "limit", "stop", "trailing", "take_profit", "liquidation")
 R_WEIGHT, R_REBALANCE, R_LIMIT, R_STOP, R_TRAILING, R_TAKE, R_LIQUIDATION = range(7)
 
-LOT_SLACK: Final = 1e-9
-"""A quotient this close below a whole number of lots is that number: 0.3 / 0.1 is 3 lots."""
-
 Floats = NDArray[np.float64]
 
+_whole_lots = part(lots.whole_lots)
 _taker_price = part(cost_model.taker_price)
 _square_root_impact = part(cost_model.square_root_impact)
 _fee = part(cost_model.fee)
@@ -97,10 +100,7 @@ def _tier(tiers, s, value):
 
 @part
 def _round_down(qty, step):
-    if step <= 0.0:
-        return qty
-    lots = np.floor(abs(qty) / step + LOT_SLACK)
-    return np.sign(qty) * lots * step
+    return qty if step <= 0.0 else _whole_lots(qty, step)
 
 
 @part
@@ -137,9 +137,11 @@ def _fill(i, s, qty, price, fee_rate, slippage, reason, book, cash, fills):
     held = book[s, QTY]
     after = held + qty
     is_closing = held * qty < 0.0
+    realised = 0.0
     if is_closing:
         closed = min(abs(qty), abs(held))
-        cash[WALLET] += _unrealised_pnl(book[s, ENTRY], price, np.sign(held) * closed)
+        realised = _unrealised_pnl(book[s, ENTRY], price, np.sign(held) * closed)
+        cash[WALLET] += realised
     if abs(after) < 1e-12 * abs(qty):
         after = 0.0
     if after == 0.0:
@@ -155,6 +157,7 @@ def _fill(i, s, qty, price, fee_rate, slippage, reason, book, cash, fills):
     value = abs(qty) * price
     fee = _fee(value, fee_rate)
     cash[WALLET] -= fee
+    book[s, EARNED] += realised - fee
     cash[FEES] += fee
     cash[SLIPPAGE] += slippage
     cash[TURNOVER] += value
@@ -221,7 +224,8 @@ def _size(i, s, w, spec, rules, book, cash, bars):
     if w == 0:
         return 0.0
     close = bars[i - 1, s, CLOSE]
-    target = _round_down(w * WEIGHT_QUANTUM * rules[LEVERAGE] * cash[EQUITY] / close, spec[s, STEP])
+    value = w * WEIGHT_QUANTUM * rules[LEVERAGE] * cash[EQUITY] * book[s, SHARE]
+    target = _round_down(value / close, spec[s, STEP])
     delta = target - qty
     if spec[s, MAX_QTY] > 0.0 and abs(delta) > spec[s, MAX_QTY]:
         delta = np.sign(delta) * spec[s, MAX_QTY]
@@ -271,20 +275,29 @@ def _fit_margin(i, bars, spec, tiers, rules, book, cash):
 
 
 @part
+def _is_due(i, s, bars, weights, rules, book, cash):
+    # Whether the weight decided before bar i asks for an order: it changed, or the position drifted
+    # from what was granted of it.
+    w = weights[i - 1, s]
+    if w == KEEP or w * book[s, LOCK] > 0.0:
+        return False
+    if w != book[s, WEIGHT]:
+        return True
+    scale = rules[LEVERAGE] * cash[EQUITY] * book[s, SHARE]
+    drift = book[s, QTY] * bars[i - 1, s, CLOSE] - w * WEIGHT_QUANTUM * book[s, GRANTED] * scale
+    return abs(drift) > rules[BAND] * scale
+
+
+@part
 def _decide(i, bars, weights, spec, tiers, rules, book, cash):
     # Sets TARGET for every symbol whose weight changed or drifted; cuts what margin cannot carry.
     has_order = False
-    scale = rules[LEVERAGE] * cash[EQUITY]
     for s in range(book.shape[0]):
         w = weights[i - 1, s]
         qty = book[s, QTY]
         book[s, TARGET] = qty
-        if w == KEEP or w * book[s, LOCK] > 0.0:
+        if not _is_due(i, s, bars, weights, rules, book, cash):
             continue
-        if w == book[s, WEIGHT]:
-            drift = qty * bars[i - 1, s, CLOSE] - w * WEIGHT_QUANTUM * scale
-            if not abs(drift) > rules[BAND] * scale:
-                continue
         if np.isnan(bars[i, s, FILL]) or np.isnan(bars[i - 1, s, CLOSE]):
             continue
         target = _size(i, s, w, spec, rules, book, cash, bars)
@@ -338,7 +351,14 @@ def _rest(i, s, brackets, bars, spec, tiers, rules, book, cash, fills):
 @part
 def _enter(i, bars, weights, brackets, spec, tiers, rules, book, cash, fills):
     # Fills the market orders of bar i; what was decided for a missing bar waits for the next.
-    _decide(i, bars, weights, spec, tiers, rules, book, cash)
+    if rules[BY_QUANTITY] > 0.0:
+        for s in range(book.shape[0]):
+            if np.isnan(bars[i, s, FILL]):
+                book[s, TARGET] = book[s, QTY]
+        if rules[HAS_MARGIN] > 0.0:
+            _fit_margin(i, bars, spec, tiers, rules, book, cash)
+    else:
+        _decide(i, bars, weights, spec, tiers, rules, book, cash)
     row = min(i - 1, brackets.shape[0] - 1)
     for s in range(book.shape[0]):
         delta = book[s, TARGET] - book[s, QTY]
@@ -347,8 +367,9 @@ def _enter(i, bars, weights, brackets, spec, tiers, rules, book, cash, fills):
                 _rest(i, s, brackets, bars, spec, tiers, rules, book, cash, fills)
             continue
         w = weights[i - 1, s]
-        reason = R_REBALANCE if w == book[s, WEIGHT] else R_WEIGHT
-        book[s, WEIGHT] = w
+        reason = R_REBALANCE if w == book[s, WEIGHT] or w == KEEP else R_WEIGHT
+        if w != KEEP:
+            book[s, WEIGHT] = w
         book[s, REST_TTL] = 0.0
         _trade(
             i, s, delta, bars[i, s, FILL], rules[TAKER], True, reason, row, brackets,
@@ -501,7 +522,8 @@ def simulate(  # noqa: C901 - one loop: what it calls out to costs more than the
     spec, tiers, rules : ndarray of float64
         Instrument rules, margin tiers, and the rules of costs and account.
     book, cash : ndarray of float64
-        The state, changed in place.
+        The state, changed in place. Where ``rules[BY_QUANTITY]`` is set, the orders of a bar are
+        the differences between TARGET, which the caller wrote, and QTY; weights only name them.
     equity : ndarray of float64 of shape (n_bars,)
         Written: wallet plus unrealised profit on the mark at each close, in USDT.
     positions, paid : ndarray of float64 of shape (n_bars or 0, n_symbols)
@@ -517,20 +539,25 @@ def simulate(  # noqa: C901 - one loop: what it calls out to costs more than the
     has_margin = rules[HAS_MARGIN] > 0.0
     is_isolated = rules[IS_ISOLATED] > 0.0
     has_finer = finer.shape[0] > 0
+    by_quantity = rules[BY_QUANTITY] > 0.0
     for i in range(first, last):
         if i > 0:
             scale = leverage * cash[EQUITY]
             has_order = False
             for s in range(n_symbols):
                 w = weights[i - 1, s]
-                drift = book[s, QTY] * bars[i - 1, s, CLOSE] - w * WEIGHT_QUANTUM * scale
-                is_new = w != book[s, WEIGHT] or abs(drift) > band * scale
+                full = scale * book[s, SHARE]
+                wanted = w * WEIGHT_QUANTUM * book[s, GRANTED] * full
+                drift = book[s, QTY] * bars[i - 1, s, CLOSE] - wanted
+                is_new = w != book[s, WEIGHT] or abs(drift) > band * full
                 if book[s, LOCK] != 0.0 and w != KEEP:
                     if w * book[s, LOCK] > 0.0:
                         is_new = False
                     else:
                         book[s, LOCK] = 0.0
-                has_order |= book[s, REST_TTL] > 0.0 or (is_new and w != KEEP)
+                if by_quantity:
+                    is_new = book[s, TARGET] != book[s, QTY]
+                has_order |= book[s, REST_TTL] > 0.0 or (is_new and (by_quantity or w != KEEP))
             if has_order and scale > 0.0:
                 _enter(i, bars, weights, brackets, spec, tiers, rules, book, cash, fills)
         equity_low = cash[WALLET]
@@ -587,6 +614,7 @@ def simulate(  # noqa: C901 - one loop: what it calls out to costs more than the
                     if bars[i, s, FUNDING] != 0.0:
                         payment = _funding_payment(qty, mark, bars[i, s, FUNDING])
                         cash[WALLET] -= payment
+                        book[s, EARNED] -= payment
                         cash[FUNDING_PAID] += payment
                         if paid.shape[0] > 0:
                             paid[i, s] = payment
@@ -600,6 +628,24 @@ def simulate(  # noqa: C901 - one loop: what it calls out to costs more than the
                 positions[i, s] = book[s, QTY]
         cash[EQUITY] = cash[WALLET] + total
         equity[i] = cash[EQUITY]
+
+
+@cached
+def find_due(
+    i: int,
+    bars: Floats,
+    weights: NDArray[np.int16],
+    rules: Floats,
+    book: Floats,
+    cash: Floats,
+    due: NDArray[np.bool_],
+) -> bool:
+    """Write which columns' weights, decided before bar i, ask for an order; return if any does."""
+    is_any = False
+    for s in range(book.shape[0]):
+        due[s] = _is_due(i, s, bars, weights, rules, book, cash)
+        is_any |= due[s]
+    return is_any
 
 
 @cached
@@ -645,6 +691,7 @@ def open_account(capital_usdt: float, n_symbols: int) -> tuple[Floats, Floats]:
     book = np.zeros((n_symbols, N_BOOK))
     book[:, [ENTRY, REST_PRICE]] = np.nan
     book[:, STOP : LEVEL + 1] = np.nan
+    book[:, [SHARE, GRANTED]] = 1.0
     cash = np.zeros(N_CASH)
     cash[WALLET] = cash[EQUITY] = capital_usdt
     return book, cash
@@ -659,6 +706,7 @@ def compile_cached() -> None:
     tiers = np.array([[[np.inf, 0.0, 0.0, 1.0]]])
     rules = np.ones(N_RULES)
     weights = np.full((2, 1), KEEP, dtype=np.int16)
+    find_due(1, bars, weights, rules, book, cash, np.empty(1, dtype=np.bool_))
     size_order(1, 0, 1, np.zeros((1, N_SPEC)), rules, book, cash, bars)
     simulate(
         0, 2, bars, weights, np.full((1, 1, N_BRACKETS), np.nan), np.empty((0, 1, N_FINER)),

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.backtest import kernel
+from workbench.backtest.guarded import RiskLog, run_guarded
 from workbench.backtest.inputs import (
     LAYERS,
     Floats,
@@ -25,9 +26,11 @@ from workbench.backtest.inputs import (
 from workbench.backtest.scan import scan
 from workbench.backtest.trades import pair_trades
 from workbench.core.costs import Costs
-from workbench.core.errors import DataError
+from workbench.core.errors import ConfigError, DataError
 from workbench.core.measures import drawdowns
 from workbench.core.records import Account, Market, to_moment
+from workbench.risk.limits import Limits
+from workbench.risk.sizer import Sizer
 from workbench.strategies.base import KEEP, WEIGHT_QUANTUM, SteppedStrategy, Strategy, quantise
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ class Result:
 
     Frames and series are indexed by ``known_at``. ``weights`` are the quantised weights that were
     wanted (NaN keeps), ``positions`` the quantities held at each close, ``funding`` what was paid
-    in each bar (positive is paid), in USDT.
+    in each bar (positive is paid), in USDT. ``risk`` is there if risk was on.
     """
 
     strategy: Strategy
@@ -58,6 +61,8 @@ class Result:
     totals: dict[str, float]
     notes: tuple[str, ...]
     brackets: Floats = field(repr=False)
+    risk: RiskLog | None = None
+    sizer: Sizer | None = None
 
     @cached_property
     def returns(self) -> pd.Series:
@@ -68,10 +73,7 @@ class Result:
     @cached_property
     def daily_returns(self) -> pd.Series:
         """Simple return of the equity per UTC day."""
-        days, rows = day_ends(self.market.index)
-        ends = self.equity.iloc[rows].set_axis(days)
-        before = ends.shift(1, fill_value=self.account.capital_usdt)
-        return (ends / before - 1.0).where(before > 0, 0.0).rename("return")
+        return daily_returns(self.equity, self.account.capital_usdt)
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -174,9 +176,29 @@ class Result:
 
         return to_vectorbt(self)
 
+    @property
+    def refusals(self) -> pd.DataFrame:
+        """Every target that risk refused or made smaller, with the reason; see ``RiskLog``.
+
+        Raises
+        ------
+        DataError
+            If risk was off.
+        """
+        if self.risk is None:
+            raise DataError("Risk was off, so nothing was refused.", "Run it with limits.")
+        return self.risk.refusals
+
     def _simulate(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        if self.risk is not None:
+            walk, _ = run_guarded(
+                {"strategy": self.strategy}, self.market, inputs, account=self.account,
+                limits=self.risk.limits,
+                sizers={} if self.sizer is None else {"strategy": self.sizer},
+            )  # fmt: skip
+            return walk.equity, walk.cash
         if isinstance(self.strategy, SteppedStrategy):
-            scanned = scan(self.strategy, self.market, inputs, capacity=NO_ROWS)
+            scanned = scan(self.strategy, self.market, inputs, keeps=False)
             return scanned.equity, scanned.cash
         weights = quantise(self.weights)
         equity, cash, _, _, _ = simulate(inputs, weights, self.brackets, capacity=NO_ROWS)
@@ -190,11 +212,15 @@ def run(
     costs: Costs | None = None,
     account: Account | None = None,
     realism: Realism | None = None,
+    limits: Limits | None = None,
+    sizer: Sizer | None = None,
 ) -> Result:
     """Backtest a strategy on a market, every layer of reality on unless ``realism`` says less.
 
     Decisions at ``known_at`` t fill at the open of the next bar, plus latency. Deterministic: the
-    same arguments give the same result, bit for bit.
+    same arguments give the same result, bit for bit. With ``limits`` risk is on: every target goes
+    through the review that live trading uses, and ``Result.risk`` says what became of it; a
+    ``sizer`` scales the weights first.
 
     Raises
     ------
@@ -205,9 +231,20 @@ def run(
     """
     costs = Costs() if costs is None else costs
     account = Account() if account is None else account
+    if sizer is not None and limits is None:
+        raise ConfigError("A sizer was given without limits.", "Give limits as well.")
     inputs = _inputs(strategy, market, costs, account, realism)
-    if isinstance(strategy, SteppedStrategy):
-        done = scan(strategy, market, inputs, capacity=FIRST_CAPACITY)
+    log = None
+    if limits is not None:
+        name = type(strategy).__name__
+        done, log = run_guarded(
+            {name: strategy}, market, inputs, account=account, limits=limits,
+            sizers={} if sizer is None else {name: sizer},
+        )  # fmt: skip
+        weights, brackets = done.weights, done.brackets
+        equity, cash, positions, paid, fills = done.books()
+    elif isinstance(strategy, SteppedStrategy):
+        done = scan(strategy, market, inputs, keeps=True)
         weights, brackets = done.weights, done.brackets
         equity, cash, positions, paid, fills = done.books()
     else:
@@ -226,7 +263,7 @@ def run(
         weights=pd.DataFrame(np.where(weights == KEEP, np.nan, weights * WEIGHT_QUANTUM), **frame),
         positions=pd.DataFrame(positions, **frame),
         funding=pd.DataFrame(paid, **frame),
-        fills=_fill_frame(fills, market, costs),
+        fills=fill_frame(fills, market, costs),
         totals={
             "wallet_usdt": cash[kernel.WALLET],
             "fees_usdt": cash[kernel.FEES],
@@ -239,6 +276,8 @@ def run(
         },
         notes=inputs.notes,
         brackets=brackets,
+        risk=log,
+        sizer=sizer,
     )
 
 
@@ -267,6 +306,14 @@ def simulate(
         capacity = n_fills
 
 
+def daily_returns(equity: pd.Series, capital_usdt: float) -> pd.Series:
+    """Return the simple return of an equity curve per UTC day, the first on the capital."""
+    days, rows = day_ends(pd.DatetimeIndex(equity.index))
+    ends = equity.iloc[rows].set_axis(days)
+    before = ends.shift(1, fill_value=capital_usdt)
+    return (ends / before - 1.0).where(before > 0, 0.0).rename("return")
+
+
 def _inputs(
     strategy: Strategy, market: Market, costs: Costs, account: Account, realism: Realism | None
 ) -> Inputs:
@@ -275,7 +322,8 @@ def _inputs(
     return inputs
 
 
-def _fill_frame(fills: Floats, market: Market, costs: Costs) -> pd.DataFrame:
+def fill_frame(fills: Floats, market: Market, costs: Costs) -> pd.DataFrame:
+    """Return the kernel's log of fills as a table."""
     bar = fills[:, kernel.F_BAR].astype(np.int64)
     known_at = market.index[bar]
     opened_at = known_at - market.bar_length

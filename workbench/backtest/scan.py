@@ -1,4 +1,4 @@
-"""The scan of a stepped strategy: its ``step`` and the kernel, one bar at a time."""
+"""One bar at a time: an account that something decides for, and the ``step`` of a strategy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from workbench.strategies.base import FLAT, KEEP, WEIGHT_QUANTUM, Held, Intent, 
 
 
 @dataclass(slots=True)
-class Scan:
-    """A run of a stepped strategy in progress: the account, the weights it took, its state."""
+class Walk:
+    """A run in progress: the account, and the weights and brackets that it was given so far."""
 
-    strategy: SteppedStrategy
-    symbols: list[str]
     inputs: Inputs
     weights: NDArray[np.int16]
     brackets: Floats
@@ -32,7 +30,22 @@ class Scan:
     positions: Floats
     paid: Floats
     fills: list[Floats] = field(default_factory=list)
-    states: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, inputs: Inputs, n_bars: int, n_columns: int, *, keeps: bool) -> Walk:
+        """Return a fresh account; ``keeps`` says whether positions and funding are kept."""
+        book, cash = kernel.open_account(inputs.capital_usdt, n_columns)
+        rows = n_bars if keeps else 0
+        return cls(
+            inputs=inputs,
+            weights=np.full((n_bars, n_columns), KEEP, dtype=np.int16),
+            brackets=np.full((n_bars, n_columns, kernel.N_BRACKETS), np.nan),
+            book=book,
+            cash=cash,
+            equity=np.empty(n_bars),
+            positions=np.zeros((rows, n_columns)),
+            paid=np.zeros((rows, n_columns)),
+        )
 
     def books(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
         """Return equity, cash, positions, funding paid and fills."""
@@ -42,7 +55,7 @@ class Scan:
     def advance(self, i: int) -> None:
         """Let the kernel advance the account over bar i."""
         before = int(self.cash[kernel.N_FILLS])
-        log = np.empty((3 * len(self.symbols), kernel.N_FILL))
+        log = np.empty((3 * len(self.book), kernel.N_FILL))
         self.cash[kernel.N_FILLS] = 0
         given = self.inputs
         kernel.simulate(
@@ -55,6 +68,58 @@ class Scan:
             self.fills.append(log[:n_fills])
         self.cash[kernel.N_FILLS] = before + n_fills
 
+
+@dataclass(slots=True)
+class Scan:
+    """A stepped strategy in progress: its features and state, and where its answers go.
+
+    The arrays are those of a ``Walk``, or the strategy's columns of one; ``inputs`` are those of
+    its own columns.
+    """
+
+    strategy: SteppedStrategy
+    symbols: list[str]
+    inputs: Inputs
+    features: dict[str, Floats]
+    weights: NDArray[np.int16]
+    brackets: Floats
+    book: Floats
+    cash: Floats
+    state: dict[str, Any]
+
+    @classmethod
+    def begin(
+        cls, strategy: SteppedStrategy, market: Market, walk: Walk, inputs: Inputs, first: int = 0
+    ) -> Scan:
+        """Return a strategy before its first bar, whose columns begin at ``first``."""
+        features = {name: frame.to_numpy() for name, frame in strategy.features(market).items()}
+        for name, values in features.items():
+            if len(values) != market.n_bars:
+                raise ModelError(
+                    f"The feature {name} has {len(values)} rows, the market {market.n_bars}.",
+                    "Return one row for each known_at.",
+                )
+        own = slice(first, first + len(market.symbols))
+        return cls(
+            strategy=strategy,
+            symbols=market.symbols,
+            inputs=inputs,
+            features=features,
+            weights=walk.weights[:, own],
+            brackets=walk.brackets[:, own],
+            book=walk.book[own],
+            cash=walk.cash,
+            state=strategy.init(),
+        )
+
+    def step(self, i: int) -> list[int]:
+        """Let the strategy answer at the close of bar i; return the columns that rest an order."""
+        row = {name: values[i] for name, values in self.features.items()}
+        self.state, intents = self.strategy.step(self.state, row, self.held(i))
+        self.want(i, intents)
+        resting = [self.symbols.index(t.symbol) for t in intents if t.style != "market"]
+        return [s for s in resting if self.book[s, kernel.REST_TTL] > 0]
+
     def held(self, i: int) -> dict[str, Held]:
         """Return what the strategy may know of its positions at the close of bar i."""
         answer = {}
@@ -65,6 +130,7 @@ class Scan:
                 continue
             close = self.inputs.bars[i, s, kernel.CLOSE]
             scale = self.inputs.rules[kernel.LEVERAGE] * self.cash[kernel.EQUITY]
+            scale *= self.book[s, kernel.SHARE]
             answer[symbol] = Held(
                 weight=qty * close / scale if scale > 0 else float("nan"),
                 entry_price=entry,
@@ -119,7 +185,7 @@ class Scan:
 
     def _can_send(self, i: int, intent: Intent) -> bool:
         s = self.symbols.index(intent.symbol)
-        if i + 1 >= len(self.equity) or np.isnan(self.inputs.bars[i + 1, s, kernel.FILL]):
+        if i + 1 >= len(self.weights) or np.isnan(self.inputs.bars[i + 1, s, kernel.FILL]):
             return False
         whole = round(intent.weight / WEIGHT_QUANTUM)
         target = kernel.size_order(
@@ -129,35 +195,11 @@ class Scan:
         return bool(target != self.book[s, kernel.QTY] or whole == self.book[s, kernel.WEIGHT])
 
 
-def scan(strategy: SteppedStrategy, market: Market, inputs: Inputs, *, capacity: int) -> Scan:
+def scan(strategy: SteppedStrategy, market: Market, inputs: Inputs, *, keeps: bool) -> Walk:
     """Alternate a strategy's ``step`` and the kernel over every bar of a market."""
-    n_bars, n_symbols = market.n_bars, len(market.symbols)
-    features = {name: frame.to_numpy() for name, frame in strategy.features(market).items()}
-    for name, values in features.items():
-        if len(values) != n_bars:
-            raise ModelError(
-                f"The feature {name} has {len(values)} rows, the market {n_bars}.",
-                "Return one row for each known_at.",
-            )
-    book, cash = kernel.open_account(inputs.capital_usdt, n_symbols)
-    rows = n_bars if capacity else 0
-    done = Scan(
-        strategy=strategy,
-        symbols=market.symbols,
-        inputs=inputs,
-        weights=np.full((n_bars, n_symbols), KEEP, dtype=np.int16),
-        brackets=np.full((n_bars, n_symbols, kernel.N_BRACKETS), np.nan),
-        book=book,
-        cash=cash,
-        equity=np.empty(n_bars),
-        positions=np.zeros((rows, n_symbols)),
-        paid=np.zeros((rows, n_symbols)),
-    )
-    state = strategy.init()
-    for i in range(n_bars):
-        done.advance(i)
-        row = {name: values[i] for name, values in features.items()}
-        state, intents = strategy.step(state, row, done.held(i))
-        done.want(i, intents)
-    done.states = state
-    return done
+    walk = Walk.begin(inputs, market.n_bars, len(market.symbols), keeps=keeps)
+    steps = Scan.begin(strategy, market, walk, inputs)
+    for i in range(market.n_bars):
+        walk.advance(i)
+        steps.step(i)
+    return walk

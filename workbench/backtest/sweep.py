@@ -195,7 +195,7 @@ def evaluate(strategy: Strategy, market: Market, inputs: Inputs) -> tuple[Floats
         inputs.capital_usdt, inputs.notes,
     )  # fmt: skip
     if isinstance(strategy, SteppedStrategy):
-        scanned = scan(strategy, market, own, capacity=0)
+        scanned = scan(strategy, market, own, keeps=False)
         return scanned.equity, scanned.cash
     weights = quantise(check_frame(strategy.weights(market), market, "weights"))
     books = simulate(own, weights, build_brackets(strategy, market), capacity=0)

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from workbench.backtest.desk import DeskResult
+from workbench.backtest.desk import run_desk as run_desk_backtest
 from workbench.backtest.inputs import day_ends
 from workbench.backtest.run import Result
 from workbench.backtest.run import run as run_backtest
@@ -26,6 +28,8 @@ from workbench.core.costs import Costs
 from workbench.core.errors import ModelError
 from workbench.core.records import Account, Market
 from workbench.research.market import identify, register
+from workbench.risk.limits import Limits
+from workbench.risk.sizer import Sizer
 from workbench.strategies import BuyAndHold, Strategy
 from workbench.strategies.identity import strategy_hash
 
@@ -38,10 +42,14 @@ def backtest(
     *,
     costs: Costs | None = None,
     account: Account | None = None,
+    limits: Limits | None = None,
+    sizer: Sizer | None = None,
     family: str | None = None,
     kind: Kind = "backtest",
 ) -> Result:
     """Backtest a strategy and record the trial; costs and account default to the configuration's.
+
+    With ``limits`` risk is on, and a ``sizer`` scales the weights before them.
 
     Raises
     ------
@@ -50,9 +58,50 @@ def backtest(
     """
     config = load_config()
     costs, account = costs or config.costs, account or config.account
-    result = run_backtest(strategy, market, costs=costs, account=account)
+    result = run_backtest(
+        strategy, market, costs=costs, account=account, limits=limits, sizer=sizer
+    )
     daily = result.daily_returns.to_numpy(dtype=np.float32)[None, :]
-    record_trials(config, [strategy], market, costs, account, daily, family=family, kind=kind)
+    scheme = None
+    if limits is not None:
+        scheme = {"limits": limits.model_dump(), "sizer": None if sizer is None else asdict(sizer)}
+    record_trials(
+        config, [strategy], market, costs, account, daily, family=family, kind=kind, scheme=scheme
+    )
+    return result
+
+
+def run_desk(
+    strategies: Mapping[str, Strategy],
+    market: Market,
+    *,
+    limits: Limits,
+    shares: Mapping[str, float] | None = None,
+    sectors: Mapping[str, str] | None = None,
+    sizers: Mapping[str, Sizer] | None = None,
+    costs: Costs | None = None,
+    account: Account | None = None,
+) -> DeskResult:
+    """Run several strategies on one account with risk on, and record each as a trial.
+
+    Raises
+    ------
+    ConfigError, ModelError, DataError
+        As ``workbench.backtest.desk.run_desk``.
+    """
+    config = load_config()
+    costs, account = costs or config.costs, account or config.account
+    result = run_desk_backtest(
+        strategies, market, limits=limits, shares=shares, sectors=sectors,
+        sizers=sizers, costs=costs, account=account,
+    )  # fmt: skip
+    daily = result.strategy_returns.to_numpy(dtype=np.float32).T
+    scheme = {"limits": limits.model_dump(), "shares": result.shares.to_dict()}
+    scheme["sizers"] = {name: asdict(sizer) for name, sizer in (sizers or {}).items()}
+    record_trials(
+        config, list(strategies.values()), market, costs, account, daily, family=None,
+        kind="backtest", scheme=scheme | {"sectors": dict(sectors or {})},
+    )  # fmt: skip
     return result
 
 

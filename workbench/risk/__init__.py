@@ -1,4 +1,4 @@
-"""Risk: the one place where risk is measured.
+"""Risk: the one place where risk is measured, limited and sized.
 
 Pure: frames and arrays in, results out. What needs ``arch``, scikit-learn or skfolio (``garch``,
 ``har``, ``dcc``, ``shrinkage``, ``coverage``) is for research and the worker, which hand the live
@@ -10,7 +10,10 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=[
-        "components", "coverage", "dcc", "dependence", "diversity", "extremes", "forecast",
-        "garch", "har", "regime", "shrinkage", "tails", "vartests", "volatility",
+        "breakers", "caps", "ceilings", "components", "coverage", "dcc", "decision", "dependence",
+        "diversity", "drawdown", "extremes", "figures", "forecast", "garch", "har", "hedge",
+        "kelly", "limits", "margin", "outlook", "regime", "report", "scenarios", "shrinkage",
+        "sizer", "sizing", "state", "stress", "system", "tables", "tails", "track", "vartests",
+        "volatility",
     ],
 )  # fmt: skip

@@ -147,21 +147,46 @@ def ewma(values: NDArray[np.floating], *, decay: float = DECAY, start: object = 
     >>> ewma(np.array([1.0, 4.0]), decay=0.5, start=1.0)
     array([1. , 1. , 2.5])
     """
-    if not 0.0 < decay < 1.0:
-        raise DataError(f"A decay of {decay} keeps no mean.", "Give one between 0 and 1.")
     x = np.asarray(values, dtype=np.float64)
-    weight = np.full(x.shape[1:], 0.0 if start is None else 1.0 / (1.0 - decay))
-    total = weight * (0.0 if start is None else np.asarray(start, dtype=np.float64))
+    running = RunningMean(x.shape[1:], decay=decay, start=start)
     answer = np.empty((len(x) + 1, *x.shape[1:]))
-    with np.errstate(invalid="ignore"):
-        answer[0] = total / weight
-        for t, row in enumerate(x):
-            is_there = np.isfinite(row)
-            keep = np.where(is_there, decay, 1.0)
-            total = keep * total + np.where(is_there, row, 0.0)
-            weight = keep * weight + is_there
-            answer[t + 1] = total / weight
+    answer[0] = running.mean
+    for t, row in enumerate(x):
+        answer[t + 1] = running.update(row)
     return answer
+
+
+class RunningMean:
+    """An exponentially weighted mean that takes one row at a time; ``ewma`` is a walk of it.
+
+    ``mean`` is NaN before the first value. See ``ewma`` for decay and start.
+    """
+
+    __slots__ = ("decay", "mean", "total", "weight")
+
+    def __init__(self, shape: tuple[int, ...], *, decay: float, start: object = None) -> None:
+        if not 0.0 < decay < 1.0:
+            raise DataError(f"A decay of {decay} keeps no mean.", "Give one between 0 and 1.")
+        self.decay = decay
+        self.weight = np.full(shape, 0.0 if start is None else 1.0 / (1.0 - decay))
+        first = 0.0 if start is None else np.asarray(start, dtype=np.float64)
+        self.total: Floats = self.weight * first
+        self.mean: Floats = np.full(shape, np.nan) if start is None else self.total / self.weight
+
+    def update(self, row: Floats) -> Floats:
+        """Return the mean after one more row; a missing value leaves its own as it was."""
+        is_there = np.isfinite(row)
+        if is_there.all():
+            self.total = self.decay * self.total + row
+            self.weight = self.decay * self.weight + 1.0
+            self.mean = self.total / self.weight
+            return self.mean
+        keep = np.where(is_there, self.decay, 1.0)
+        self.total = keep * self.total + np.where(is_there, row, 0.0)
+        self.weight = keep * self.weight + is_there
+        with np.errstate(invalid="ignore"):
+            self.mean = self.total / self.weight
+        return self.mean
 
 
 def ewma_variance(returns: NDArray[np.floating], *, decay: float = DECAY) -> Floats:

@@ -95,7 +95,7 @@ def intent_answers(strategy: SteppedStrategy, market: Market) -> Answers:
     costs = Costs(taker_fee_bps=0.0, maker_fee_bps=0.0, spread_bps=0.0, slippage_bps=0.0)
     inputs = build_inputs(market, costs=costs, account=Account())
     inputs.rules[kernel.BAND] = strategy.rebalance_band
-    scan(cast(SteppedStrategy, recorder), market, inputs, capacity=0)
+    scan(cast(SteppedStrategy, recorder), market, inputs, keeps=False)
     return {
         f"intents.{name}": table_of(
             pd.DataFrame(values, index=market.index, columns=market.symbols), name
