@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "jobs",
         "lifecycle",
         "panels",
+        "portfolio",
         "research",
         "risk",
         "strategies",

@@ -235,3 +235,49 @@ def test_run_guarded_of_one_strategy_in_two_halves_is_the_whole_but_for_lots():
     both, _ = run_guarded(two, market, inputs, account=Account(), limits=NO_LIMITS)
     one = run(scripted(script), market)
     np.testing.assert_allclose(both.equity, one.equity, rtol=1e-7)
+
+
+def masked(market, rows):
+    """The market without some rows of its symbols, given as a boolean of its shape."""
+    fields = ("open", "high", "low", "close", "mark_open", "mark_high", "mark_low", "mark_close")
+    return replace(market, **{name: getattr(market, name).mask(rows) for name in fields})
+
+
+def test_run_with_limits_of_two_symbols_with_disjoint_history_trades_each_in_its_time():
+    """No correlation can be told: they count as moving together, and neither stops the other."""
+    market = random_market(6, n_bars=200)
+    half = np.arange(200)[:, None] < 100
+    market = masked(market, np.hstack([~half, half]))
+    result = run(scripted([[0.2, 0.2]] * 200, stop_loss=0.5), market, limits=REAL)
+    held = result.positions != 0
+    assert held["AAAUSDT"].iloc[5:100].all()
+    assert held["BBBUSDT"].iloc[110:].all()
+    assert not held["BBBUSDT"].iloc[:100].any()
+    assert np.isfinite(result.equity).all()
+
+
+def test_run_with_limits_of_prices_that_stand_still_neither_fails_nor_divides_by_zero():
+    """A volatility of zero is no forecast of a loss, and the stop of an entry is still there."""
+    market = random_market(6, n_bars=60, n_symbols=1, volatility=0.0)
+    result = run(scripted([[0.2]] * 60), market, limits=REAL)
+    assert np.isfinite(result.equity).all()
+    assert (result.risk.readings["value_at_risk"] == 0).all()
+
+
+def test_run_with_limits_of_a_single_bar_says_what_is_missing():
+    market = random_market(6, n_bars=2)
+    with pytest.raises(DataError, match="1 bars"):
+        run(scripted([1.0]), market.until(market.index[0]), limits=REAL)
+
+
+def test_run_with_limits_never_trades_on_a_symbol_that_stopped_quoting():
+    """RK-02: two bars without a price and nothing enters; what is held may leave."""
+    market = random_market(6, n_bars=100)
+    gone = np.zeros((100, 2), dtype=bool)
+    gone[40:, 0] = True
+    script = [[0.0, 0.2] if i < 45 else [0.3, 0.2] for i in range(100)]
+    result = run(scripted(script, stop_loss=0.5), masked(market, gone), limits=REAL)
+    assert (result.positions["AAAUSDT"] == 0).all()
+    refused = result.refusals.query("symbol == 'AAAUSDT'")
+    assert set(refused["reason"]) >= {str(Reason.DATA)}
+    assert result.positions["BBBUSDT"].iloc[50:].ne(0).all()
