@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import linalg
 
-from workbench.core.errors import DataError
+from workbench.core.errors import ConfigError, DataError
 from workbench.risk.diversity import (
     diversification_ratio,
     effective_bets,
     effective_number,
     entropy,
+    find_sectors,
     gini,
     herfindahl,
     sector_exposure,
@@ -145,3 +146,25 @@ def test_positions_without_risk_are_no_bets():
 def test_exposure_that_is_none_is_refused(weights):
     with pytest.raises(DataError, match="no exposure"):
         shares(pd.Series(weights, dtype=float))
+
+
+def test_find_sectors_of_symbols_names_what_is_alike_and_leaves_the_rest_alone():
+    """RK-18: the map is data."""
+    symbols = ["BTCUSDT", "LTCUSDT", "1000BONKUSDT", "1INCHUSDT", "ETHPERP", "NOBODYUSDT"]
+    found = find_sectors(symbols)
+    assert found["BTCUSDT"] == found["LTCUSDT"] == "money"
+    assert found["1000BONKUSDT"] == "memes"
+    assert found["1INCHUSDT"] == "lending_and_trading"
+    assert found["ETHPERP"] == "platforms"
+    assert found["NOBODYUSDT"] == "NOBODY"
+
+
+def test_find_sectors_of_a_list_that_contradicts_itself_says_where(tmp_path):
+    (tmp_path / "mine.toml").write_text('a = ["BTC"]\nb = ["BTC"]')
+    with pytest.raises(ConfigError, match="BTC more than once"):
+        find_sectors(["BTCUSDT"], path=tmp_path / "mine.toml")
+    (tmp_path / "mine.toml").write_text("a = 3")
+    with pytest.raises(ConfigError, match="does not hold sectors"):
+        find_sectors(["BTCUSDT"], path=tmp_path / "mine.toml")
+    (tmp_path / "mine.toml").write_text('a = ["BTC"]')
+    assert find_sectors(["BTCUSDT"], path=tmp_path / "mine.toml") == {"BTCUSDT": "a"}

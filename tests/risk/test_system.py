@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from tests.risk.desk import (
 from workbench.core.errors import ConfigError, DataError, RiskRefused
 from workbench.risk.breakers import Kind
 from workbench.risk.decision import Decision, Level, Reason, Verdict
+from workbench.risk.hedge import propose_hedge
 from workbench.risk.limits import load_limits
 from workbench.risk.margin import liquidation_distance
 from workbench.risk.regime import Regime
@@ -495,6 +497,37 @@ def test_no_other_module_makes_a_decision():
         if isinstance(node, ast.ImportFrom) and any(a.name == "_SEAL" for a in node.names)
     ]
     assert takes == ["system.py"]
+
+
+def test_review_of_a_proposed_hedge_cuts_it_as_any_order():
+    """RK-21: the proposal is a strategy's targets; within limits it lowers the risk, beyond it is
+    cut.
+    """
+    rng = np.random.default_rng(5)
+    common = rng.normal(0, 0.02, (400, 1))
+    index = pd.date_range("2023-01-01", periods=400, tz="UTC")
+    moves = common + rng.normal(0, 0.005, (400, 3))
+    returns = pd.DataFrame(moves, index=index, columns=["AUSDT", "BUSDT", "CUSDT"])
+    system = make_system(2, 3, max_stop=0.04)
+    outlook = make_outlook(system, covariance=returns.cov().to_numpy(), correlation=0.5)
+    book = make_book(system, qty=np.array([[15.0, 0, 0], [0, 0, 0]]))
+    proposal = propose_hedge(
+        returns.cov() * 365,
+        pd.Series({"AUSDT": 1_500.0}),
+        ["BUSDT", "CUSDT"],
+        funding={"BUSDT": 0.0, "CUSDT": 0.0},
+        equity_usdt=10_000.0,
+    )
+    hedge = proposal.weights(5_000.0)
+    wanted = [[np.nan] * 3, [hedge.get(symbol, np.nan) for symbol in system.symbols]]
+    before, _ = system.observe(NOW, book, outlook)
+    decision = system.review(make_targets(system, wanted), book, outlook)
+    assert decision.cuts == ()
+    hedged = replace(book, qty=decision.qty)
+    after, _ = system.observe(NOW + HOUR, hedged, outlook)
+    assert after.value_at_risk < 0.5 * before.value_at_risk
+    tight = make_system(2, 3, max_symbol_share=0.05, max_sector_share=0.4)
+    assert Reason.SYMBOL in reasons(decide(tight, wanted, book=book, outlook=outlook))
 
 
 def test_decision_explains_itself():

@@ -22,6 +22,7 @@ from workbench.backtest.scan import Scan, Walk
 from workbench.core.records import Account, Market
 from workbench.risk.breakers import Change
 from workbench.risk.decision import Decision, Reason
+from workbench.risk.diversity import find_sectors
 from workbench.risk.limits import Limits
 from workbench.risk.outlook import Backdrop, Forecaster, read_backdrops
 from workbench.risk.regime import Regime
@@ -265,6 +266,7 @@ def run_guarded(
     shares : mapping of str to float, optional
         Fraction of the equity that each strategy is allotted; equal parts without it.
     sectors : mapping of symbol to str, optional
+        By default those of ``risk.diversity.find_sectors``.
     sizers : mapping of str to Sizer, optional
         Of the strategies whose weights are scaled before limits.
 
@@ -279,7 +281,7 @@ def run_guarded(
         symbols=market.symbols,
         strategies=names,
         instruments=market.instruments,
-        sectors=sectors,
+        sectors=find_sectors(market.symbols) if sectors is None else sectors,
         leverage=account.leverage,
         margin_leverage=account.margin_leverage,
     )

@@ -13,18 +13,23 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from math import sqrt
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from workbench.core.errors import DataError
+from workbench.core.errors import ConfigError, DataError
 from workbench.risk.dependence import check_covariance
 
 Floats = NDArray[np.float64]
+PLACE: Final = files("workbench.risk") / "cases"
 
 
 def herfindahl(weights: pd.Series) -> float:
@@ -54,6 +59,39 @@ def gini(weights: pd.Series) -> float:
     p = np.sort(shares(weights))
     n = len(p)
     return float((2.0 * np.arange(1, n + 1) - n - 1.0) @ p / n)
+
+
+def find_sectors(symbols: Sequence[str], *, path: str | Path | None = None) -> dict[str, str]:
+    """Return the sector of each symbol, by the list of the package or a TOML file of one's own.
+
+    A coin that the list does not name is a sector of its own. A coin that it names twice is an
+    error.
+
+    Examples
+    --------
+    >>> find_sectors(["BTCUSDT", "1000PEPEUSDT", "NEWUSDT"])
+    {'BTCUSDT': 'money', '1000PEPEUSDT': 'memes', 'NEWUSDT': 'NEW'}
+    """
+    place = PLACE / "sectors.toml" if path is None else Path(path)
+    try:
+        table: dict[str, list[str]] = tomllib.loads(place.read_text(encoding="utf-8"))
+        rows = [(str(coin), sector) for sector, coins in table.items() for coin in coins]
+    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise ConfigError(
+            f"{place} does not hold sectors: {error}.", 'Write lines such as memes = ["DOGE"].'
+        ) from error
+    by_coin = dict(rows)
+    if len(by_coin) < len(rows):
+        twice = sorted({coin for coin, _ in rows if [c for c, _ in rows].count(coin) > 1})
+        raise ConfigError(
+            f"{place} names {', '.join(twice)} more than once.", "A coin has one sector."
+        )
+    answer = {}
+    for symbol in symbols:
+        coin = re.sub("(USDT|USDC|PERP)$", "", symbol)
+        plain = coin if coin in by_coin else re.sub("^10+", "", coin)
+        answer[symbol] = by_coin.get(plain, coin)
+    return answer
 
 
 def sector_exposure(weights: pd.Series, sectors: Mapping[str, str]) -> pd.DataFrame:
