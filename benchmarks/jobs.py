@@ -353,6 +353,100 @@ def leaks():
     return {"seconds": best(lambda: probe_leaks(feature_set, data), times=1)}
 
 
+def desk(n_strategies, n_symbols):
+    """A risk system, and targets that its limits cut, for so many strategies and symbols."""
+    from workbench.data import synthesise
+    from workbench.risk.limits import load_limits
+    from workbench.risk.regime import Regime
+    from workbench.risk.state import Book, Outlook, Targets
+    from workbench.risk.system import RiskSystem
+
+    names = [f"S{s}USDT" for s in range(n_symbols)]
+    shape, rng = (n_strategies, n_symbols), np.random.default_rng(5)
+    small = synthesise(names, n_bars=300, seed=5)
+    system = RiskSystem(
+        load_limits(), symbols=names, strategies=[f"s{k}" for k in range(n_strategies)],
+        instruments=small.instruments,
+    )  # fmt: skip
+    price = small.close.iloc[-1].to_numpy()
+    outlook = Outlook(
+        price, price, np.zeros(n_symbols), small.close.pct_change().cov().to_numpy() * 24,
+        np.full(n_symbols, 1e9), 1.6, Regime.HIGH, 1.0, 0.6, np.ones(n_strategies),
+    )  # fmt: skip
+    empty, parts = np.zeros(shape), np.full(n_strategies, 1 / n_strategies)
+    book = Book(empty, empty * np.nan, 1e5, 0.0, parts, np.zeros(n_strategies))
+    now = small.index[-1].to_pydatetime()
+    system.observe(now, book, outlook)
+    bare = np.full((*shape, 3), np.nan)
+    return system, Targets(now, rng.uniform(-1, 1, shape), bare), book, outlook
+
+
+def review():
+    """Ours: the median of reviews with forecasts at hand, each with several cuts."""
+    seconds = {}
+    for name, shape in (("small", (1, 5)), ("large", (10, 20))):
+        system, targets, book, outlook = desk(*shape)
+        if len(system.review(targets, book, outlook).cuts) < 2:
+            raise RuntimeError("the limits cut nothing")
+        seconds[name] = median(lambda: system.review(targets, book, outlook), 3_000)  # noqa: B023
+    return seconds
+
+
+def guarded():
+    """Ours: 50,000 hourly bars of five symbols with risk on; the peer is the same without."""
+    from workbench.backtest import run
+    from workbench.data import synthesise
+    from workbench.risk.limits import load_limits
+    from workbench.strategies import TimeSeriesMomentum
+
+    names = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT"]
+    data, limits = synthesise(names, n_bars=N_BARS, seed=3), load_limits()
+    run(TimeSeriesMomentum(), data.until(data.index[500]), limits=limits)
+    seconds = best(lambda: run(TimeSeriesMomentum(), data, limits=limits), times=2)
+    return {"seconds": seconds, "free": best(lambda: run(TimeSeriesMomentum(), data))}
+
+
+def clustered(n_symbols, n_days):
+    """Daily returns of GARCH(1,1) processes with Student errors and one common shock, seeded."""
+    rng = np.random.default_rng(4)
+    shocks = rng.standard_t(5, (n_days, n_symbols)) + rng.standard_t(5, (n_days, 1))
+    shocks /= shocks.std(axis=0)
+    returns, variance = np.empty((n_days, n_symbols)), np.full(n_symbols, 4e-4)
+    for t in range(n_days):
+        returns[t] = np.sqrt(variance) * shocks[t]
+        variance = 1.2e-5 + 0.08 * returns[t] ** 2 + 0.89 * variance
+    index = pd.date_range("2020-01-01", periods=n_days, tz="UTC")
+    return pd.DataFrame(returns, index, [f"S{k}USDT" for k in range(n_symbols)])
+
+
+def refit():
+    """Ours: 20 GARCH(1,1) with Student errors on a year of days, from yesterday's parameters."""
+    from workbench.risk.garch import fit_garch
+
+    returns = clustered(20, 366).to_numpy()
+    known = [fit_garch(own[:-1]) for own in returns.T]
+
+    def again():
+        return [fit_garch(own[1:], start=fit) for own, fit in zip(returns.T, known, strict=True)]
+
+    if any(fit.is_fallback for fit in again()):
+        raise RuntimeError("a fit fell back to EWMA: what is timed is not what it should be")
+    return {"seconds": median(again, times=5)}
+
+
+def coverage():
+    """Ours: five years of daily forecasts of 20 symbols from rolling years, by all methods."""
+    from workbench.risk.coverage import forecast_tails, judge_forecasts
+
+    returns = clustered(20, 5 * 365)
+
+    def run():
+        made = forecast_tails(returns, window=365, refit_bars=30, workers=os.cpu_count())
+        return judge_forecasts(returns, made.table)
+
+    return {"seconds": best(run, times=1), "gb": peak()}
+
+
 def peer():
     """vectorbt, quiet."""
     warnings.simplefilter("ignore")
@@ -402,7 +496,8 @@ JOBS = {
     job.__name__: job
     for job in (
         *(kernel, kernel_peer, sweep, sweep_peer, growth, first_backtest, explore, loading),
-        *(notebook, cscv, cscv_peer, permutations, leaks),
+        *(notebook, cscv, cscv_peer, permutations, leaks, refit, coverage),
+        *(review, guarded),
     )
 }
 

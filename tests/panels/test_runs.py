@@ -139,4 +139,4 @@ def test_empty_store_says_how_to_make_a_run(home):
 
 def test_show_unknown_panel_names_the_known(home):
     with pytest.raises(ConfigError, match="Panels: runs"):
-        show("risk")
+        show("margin")

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import sqrt
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from workbench.core.errors import DataError
 
 Floats = NDArray[np.float64]
+Number = TypeVar("Number", float, NDArray[np.floating])
 
 DAYS_A_YEAR: Final = 365
 """Crypto trades around the clock."""
@@ -184,6 +185,11 @@ def drawdown_path(returns: Floats) -> Floats:
     """Return the fall from the running peak at each bar (last axis), as positive fractions."""
     level = np.cumprod(1.0 + returns, axis=-1)
     peak = np.maximum(np.maximum.accumulate(level, axis=-1), 1.0)
+    return np.asarray(drawdown_from(level, peak), dtype=np.float64)
+
+
+def drawdown_from(level: Number, peak: Number) -> Number:
+    """Return how far a level is below its peak, as a fraction of the peak."""
     return 1.0 - level / peak
 
 

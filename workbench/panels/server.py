@@ -22,7 +22,7 @@ HERE: Final = Path(__file__).parent
 MAX_KERNELS: Final = 12
 """Panels open at once; each is a kernel of about 100 MB."""
 IDLE_S: Final = 60
-ARGUMENTS: Final = ("run_id", "verdict_id")
+ARGUMENTS: Final = ("run_id", "verdict_id", "report_id")
 """What an address may name: an id, and nothing else."""
 EXTENSIONS: Final = (
     "@voila-dashboards/widgets-manager8",

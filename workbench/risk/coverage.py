@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
-from workbench.core.measures import excess_kurtosis, skewness
+from workbench.core.measures import DAYS_A_YEAR, annual_volatility, excess_kurtosis, skewness
 from workbench.risk import tails, vartests
 from workbench.risk.extremes import fit_peaks
 from workbench.risk.forecast import VolatilityFit
@@ -168,6 +168,37 @@ def judge_forecasts(returns: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
             rows[method, level, symbol] = _judge(x, var, es, level)
     index = pd.MultiIndex.from_tuples(list(rows), names=["method", "level", "symbol"])
     return pd.DataFrame(list(rows.values()), index=index)
+
+
+def judge_years(returns: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Judge all forecasts, and those of calm and of wild years apart.
+
+    Returns
+    -------
+    DataFrame
+        That of ``judge_forecasts`` under one more level, ``group``: ``all``, and where there are
+        two years or more ``calm`` and ``wild``, each with its years. A year is wild if its
+        volatility, in the mean of the symbols, is above that of the median year.
+    """
+    rows = table.index[table.notna().any(axis=1)]
+    seen = returns.loc[rows[0] : rows[-1]]
+    by_year = {
+        year: np.mean(
+            [annual_volatility(own.dropna().to_numpy(), DAYS_A_YEAR) for _, own in part.items()]
+        )
+        for year, part in seen.groupby(pd.DatetimeIndex(seen.index).year)
+    }
+    middle = np.median(list(by_year.values()))
+    groups = {"all": list(by_year)}
+    if len(by_year) > 1:
+        for name, is_wild in (("calm", False), ("wild", True)):
+            years = [year for year, size in by_year.items() if (size > middle) == is_wild]
+            groups[f"{name} ({', '.join(map(str, years))})"] = years
+    of_year = pd.DatetimeIndex(table.index).year
+    parts = {
+        name: judge_forecasts(returns, table[of_year.isin(years)]) for name, years in groups.items()
+    }
+    return pd.concat(parts, names=["group"])
 
 
 def _judge(x: Floats, var: Floats, es: Floats, level: float) -> dict[str, object]:

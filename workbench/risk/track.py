@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
-from workbench.core.measures import DAYS_A_YEAR, sharpe
+from workbench.core.measures import DAYS_A_YEAR, drawdown_from, sharpe
 from workbench.risk.state import Book
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ class Track:
     @property
     def drawdown(self) -> float:
         """How far a unit is below its peak, as a fraction of it."""
-        return 1.0 - self.nav / self.peak
+        return drawdown_from(self.nav, self.peak)
 
     @property
     def daily_loss(self) -> float:
@@ -55,7 +55,7 @@ class Track:
     @property
     def strategy_drawdown(self) -> Floats:
         """How far each strategy is below its peak, of shape (n_strategies,)."""
-        return np.asarray(1.0 - self.own / self.own_peak)
+        return np.asarray(drawdown_from(self.own, self.own_peak))
 
     def advance(self, known_at: datetime, book: Book) -> None:
         """Take the account as it is now.
