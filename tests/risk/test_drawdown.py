@@ -57,9 +57,9 @@ def test_drawdown_chance_rises_with_time_and_falls_with_depth_and_drift(mean, sd
         return drawdown_chance(h, mean=m, sd=sd, horizon=t)
 
     assert 0.0 <= chance() <= 1.0
-    assert chance(t=2 * horizon) >= chance() - 1e-7
-    assert chance(h=2 * depth) <= chance() + 1e-7
-    assert chance(m=mean + 0.01) <= chance() + 1e-7
+    assert chance(t=2 * horizon) >= chance() - 1e-6
+    assert chance(h=2 * depth) <= chance() + 1e-6
+    assert chance(m=mean + 0.01) <= chance() + 1e-6
     assert chance(t=inf) == 1.0
 
 

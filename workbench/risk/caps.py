@@ -67,8 +67,9 @@ def cap_loads(
     if not over.any():
         return Capped(target, np.nan, np.nan)
     standing = members @ (size * ~asked).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         share = np.where(over, (limits - standing) / (load - standing), 1.0)
+    share = np.clip(share, 0.0, 1.0)
     is_full = over & (standing > limits)
     kept = target if not is_full.any() else np.where(asked, overlap(target, held), target)
     kept_load = load if not is_full.any() else members @ (np.abs(kept) * weigh).sum(axis=0)

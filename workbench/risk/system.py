@@ -387,8 +387,8 @@ class RiskSystem:
             qty = np.where(is_large, held + whole_lots(delta * share, self._step), qty)
         is_small = (net < self._min_qty) | ~(net * price >= self._min_value)
         is_small &= (net > 0.0) & (qty.sum(axis=0) != 0.0)
-        if is_small.any():
-            qty = np.where(is_small, held, qty)
+        for symbol in np.flatnonzero(is_small):
+            qty[:, symbol] = held[:, symbol] + _crossed(delta[:, symbol])
         if is_large.any() or is_small.any():
             after = np.where(is_large | is_small, np.nan_to_num(qty * price), target)
             scene.note(Reason.LOTS, 0.0, 0.0, target, after)
@@ -415,6 +415,19 @@ class RiskSystem:
         """Take the memory of an earlier process; the next ``observe`` goes on from there."""
         self.track.restore(document["track"])
         self.breakers.restore(document["breakers"])
+
+
+def _crossed(delta: Floats) -> Floats:
+    # The changes of strategies in a symbol whose sum is too small to be sent: what goes one way is
+    # cut, the largest first, until the rest cancels out among them.
+    net = float(delta.sum())
+    left, answer = abs(net), delta.copy()
+    for k in np.argsort(-np.abs(delta), kind="stable"):
+        if delta[k] * net > 0.0:
+            cut = min(left, abs(float(delta[k])))
+            answer[k] -= np.copysign(cut, delta[k])
+            left -= cut
+    return answer
 
 
 def _value(book: Book, outlook: Outlook) -> Floats:
