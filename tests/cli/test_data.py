@@ -72,8 +72,8 @@ def test_synth_is_labelled_and_kept_apart(home):
 def test_pull_without_the_exchange_ends_with_one(home, monkeypatch):
     monkeypatch.setenv("WORKBENCH_EXCHANGE__REST_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WORKBENCH_EXCHANGE__TIMEOUT_S", "1")
-    monkeypatch.setattr("workbench.exchange.client.FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr("workbench.exchange.client.LAST_WAIT_S", 0.001)
+    monkeypatch.setattr("workbench.exchange.client.caller.FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("workbench.exchange.client.caller.LAST_WAIT_S", 0.001)
     done = call("pull", "BTCUSDT")
     assert done.exit_code == 1
     assert "rest_url" in done.stderr

@@ -12,6 +12,7 @@ from tests.core.test_vault import Ring
 from tests.jobs.books import write_notebook
 from workbench.cli import app, keys
 from workbench.core.vault import Secret, Vault, load_public_keys, public_path
+from workbench.store import Store
 
 PASSPHRASE = "correct horse battery staple"
 NEW = "another passphrase, longer"
@@ -131,7 +132,7 @@ def test_test_opens_an_exchange_key_and_says_what_it_did_not_check(place):
     result = call("test", "bybit.demo")
     assert result.exit_code == 0
     assert "opens" in result.output
-    assert "Not checked with the exchange" in result.output
+    assert "workbench doctor --account" in result.output
 
 
 def test_test_of_a_tampered_vault_ends_with_code_1(place):
@@ -220,3 +221,31 @@ def test_notebook_of_a_job_cannot_print_the_passphrase(place):
 
 def test_environment_of_the_vault_is_no_setting(place):
     assert CliRunner().invoke(app, ["config", "show"]).exit_code == 0
+
+
+def test_enable_records_who_lets_a_key_trade_money_and_disable_takes_it_back(place):
+    """TE-13: the second opt-in is an event with a name, a reason and the key's fingerprint."""
+    add_bybit("bybit.mainnet")
+    call("enable", "bybit.mainnet", "--by", "ann", "--reason", "r1", "--confirm", "bybit.mainnet")
+    call("disable", "bybit.mainnet", "--by", "bob", "--reason", "r2")
+    with Store.open() as store:
+        events = store.events(kind="mainnet")
+    assert list(events["actor"]) == ["bob", "ann"]
+    assert [detail["is_on"] for detail in events["detail"]] == [False, True]
+    (entry,) = opened(place).entries()
+    assert {detail["fingerprint"] for detail in events["detail"]} == {entry.fingerprint}
+
+
+def test_enable_with_another_name_typed_records_nothing(place):
+    add_bybit("bybit.mainnet")
+    result = call("enable", "bybit.mainnet", "--reason", "r", typed="bybit.demo\n")
+    assert result.exit_code == 1
+    assert "once more" in result.stderr
+    with Store.open() as store:
+        assert store.events(kind="mainnet").empty
+
+
+def test_enable_of_no_exchange_key_names_what_there_is(place):
+    call("add", "alerts", "--kind", "token", typed="x\n")
+    result = call("enable", "alerts", "--reason", "r", "--confirm", "alerts")
+    assert "no exchange key 'alerts'" in result.stderr

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from pybit.unified_trading import HTTP
 
 from tests.loopback.fixtures import NOW
 from workbench.core.errors import DataError, ExchangeBusy, ExchangeError
@@ -16,10 +17,13 @@ def test_server_time_is_aware(client):
     assert client.server_time() == NOW
 
 
-def test_url_template_is_still_pybits():
+def test_session_is_pybits_and_takes_any_address():
     """BYBIT.md 1.2: the endpoint is set on the session; a new pybit must still let us."""
-    client = BybitClient("http://127.0.0.1:9")
-    assert client._http.endpoint == "http://127.0.0.1:9"
+    session = BybitClient("http://127.0.0.1:9")._session()
+    assert session.endpoint == "http://127.0.0.1:9"
+    assert {"_submit_request", "_prepare_headers", "_prepare_request", "prepare_payload"} <= set(
+        dir(HTTP)
+    )
 
 
 def test_instruments_follow_the_cursor_and_carry_their_tiers(client):
@@ -60,12 +64,12 @@ def test_klines_of_many_pages_are_ascending_and_complete(client, market):
     assert starts == sorted(starts)
     source = {int(row[0]): row for row in market.klines["kline", "BTCUSDT", "60"]}
     first = pages[0][0]
-    assert first.close == float(source[first.start_ms][4])
+    assert first.close == Decimal(source[first.start_ms][4])
 
 
 def test_mark_klines_carry_no_volume(client):
     page = next(client.klines("BTCUSDT", "60", START, START + timedelta(hours=2), kind="mark"))
-    assert page[0].volume != page[0].volume
+    assert (page[0].volume, page[0].turnover) == (None, None)
 
 
 def test_funding_pages_backwards_to_the_start(client, market):
@@ -133,3 +137,26 @@ def test_nobody_there_says_what_to_check():
     client = BybitClient("http://127.0.0.1:9", timeout_s=1, tries=1)
     with pytest.raises(ExchangeBusy, match="rest_url"):
         client.server_time()
+
+
+def test_quotes_and_notices_are_records(client, market, documents):
+    """TE-02: ticker, book, trades, price limit, alerts, insurance, maintenance."""
+    market.desk.answers |= {
+        f"/v5/{path}": documents(name)
+        for path, name in {
+            "market/tickers": "market__tickers.0",
+            "market/orderbook": "market__orderbook.0",
+            "market/recent-trade": "market__recent-trade.0",
+            "market/price-limit": "market__order-price-limit.0",
+            "market/adlAlert": "market__adl-alert.0",
+            "market/insurance": "market__insurance.0",
+            "system/status": "system-status.0",
+        }.items()
+    }
+    assert client.tickers("BTCUSD")[0].last_price == Decimal("120635.50")
+    assert client.book("BTCUSDT").asks[0] == (Decimal("65557.7"), Decimal("16.606555"))
+    assert client.trades("BTCUSDT")[0].price == Decimal("16618.49")
+    assert client.price_limit("BTCUSDT").buy_lmt == Decimal("105878.10")
+    assert client.adl_alerts()[0].symbol == "BTCUSDT"
+    assert client.insurance()[0].coin == "USDT"
+    assert client.maintenance()[0].state == "completed"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.loopback.server import Market, serving
 from workbench.core.clock import SimulatedClock
+from workbench.core.vault import Secret
 from workbench.exchange import BybitClient
 
 NOW = datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
@@ -103,3 +104,41 @@ def clock():
 def client(endpoint, clock):
     """A real client, on real pybit, of the loopback exchange."""
     return BybitClient(endpoint, clock=clock, timeout_s=2, requests_per_s=1000)
+
+
+@pytest.fixture
+def login(market):
+    """The key of the loopback exchange, which may trade and not withdraw."""
+    rights = {"ContractTrade": ["Order", "Position"], "Wallet": ["AccountTransfer"]}
+    market.desk.answers["/v5/user/query-api"] = {
+        "id": "1", "apiKey": market.desk.key, "userID": 7, "readOnly": 0, "permissions": rights,
+        "ips": ["127.0.0.1"], "deadlineDay": -2, "isMaster": False, "parentUid": "6", "uta": 1,
+    }  # fmt: skip
+    return Secret({"api_key": market.desk.key, "api_secret": market.desk.secret})
+
+
+@pytest.fixture
+def trader(endpoint, market, clock, login):
+    """A client with a key that may trade; the exchange's time goes on with its clock."""
+    market.elapsed_ms = lambda: millis(clock.now()) - millis(NOW)
+    return BybitClient(endpoint, login=login, clock=clock, timeout_s=2, requests_per_s=1000)
+
+
+@pytest.fixture(scope="session")
+def documents(shared_data):
+    """Gives the result of a documented reply by the name of its file."""
+    folder = shared_data.parent / "bybit" / "bybit_docs"
+    return lambda name: json.loads((folder / f"{name}.json").read_text())["result"]
+
+
+@pytest.fixture
+def desk(market, login, documents):
+    """An account in order: unified, cross, flat, one-way, ten times leverage."""
+    market.desk.answers["/v5/account/info"] = documents("account__account-info.0")
+    flat = documents("position__position.0")["list"][0] | {
+        "symbol": "BTCUSDT", "side": "", "size": "0", "avgPrice": "0"
+    }  # fmt: skip
+    market.desk.answers["/v5/position/list"] = lambda query: {
+        "list": [flat] if "symbol" in query else []
+    }
+    return market.desk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -17,7 +18,7 @@ from workbench.core.config import load_config
 from workbench.core.errors import SecretError
 
 if TYPE_CHECKING:
-    from workbench.core.vault import Request, Secret, Vault
+    from workbench.core.vault import Entry, Request, Secret, Vault
 
 app = typer.Typer(no_args_is_help=True, help="Keep exchange keys and the signing key.")
 
@@ -38,6 +39,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 Name = Annotated[str, typer.Argument(help="Name of the key in the vault, such as bybit.demo.")]
+By = Annotated[str, typer.Option(help="Who does it; by default the user of the system.")]
 
 
 @app.command()
@@ -97,9 +99,7 @@ def test_key(name: Name) -> None:
         return
     out.print(Text(f"{name}: opens"))
     if kinds[name] == Kind.EXCHANGE:
-        out.print(
-            Text("Not checked with the exchange: the account check comes with its private client.")
-        )
+        out.print(Text("Not checked with the exchange: `workbench doctor --account` does."))
 
 
 @app.command()
@@ -145,6 +145,52 @@ def remove(
         typer.confirm(f"Forget {name}? It cannot be brought back.", abort=True)
     vault.remove(name)
     out.print(Text(f"removed {name}"))
+
+
+@app.command()
+def enable(
+    name: Name,
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    by: By = "",
+    confirm: Annotated[str | None, typer.Option(help="The key's name again; else asked.")] = None,
+) -> None:
+    """Let a key trade real money, on the record; exchange.mainnet must be true besides."""
+    from workbench.exchange.optin import record_opt_in
+    from workbench.store import Store
+
+    entry = _find_exchange_key(open_vault(), name)
+    typed = confirm if confirm is not None else typer.prompt(f"Type {name} to let it trade money")
+    with Store.open() as store:
+        record_opt_in(store, entry, by=by or getpass.getuser(), reason=reason, confirmed=typed)
+    out.print(Text(f"{name} ({entry.fingerprint}) may trade where exchange.mainnet is true"))
+
+
+@app.command()
+def disable(
+    name: Name,
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    by: By = "",
+) -> None:
+    """Take back that a key may trade real money; clients that are open keep it until they end."""
+    from workbench.exchange.optin import withdraw_opt_in
+    from workbench.store import Store
+
+    entry = _find_exchange_key(open_vault(), name)
+    with Store.open() as store:
+        withdraw_opt_in(store, entry, by=by or getpass.getuser(), reason=reason)
+    out.print(Text(f"{name} ({entry.fingerprint}) may trade real money no more"))
+
+
+def _find_exchange_key(vault: Vault, name: str) -> Entry:
+    for entry in vault.entries():
+        if entry.name == name and entry.kind == Kind.EXCHANGE:
+            return entry
+    raise SecretError(
+        f"The vault has no exchange key {name!r}.",
+        f"It holds {', '.join(vault.names()) or 'nothing'}.",
+    )
 
 
 def open_vault(*, create: bool = False) -> Vault:

@@ -120,11 +120,16 @@ class StoreSettings(_Section):
 
 
 class ExchangeSettings(_Section):
-    """Which endpoint public data come from, and how politely it is asked."""
+    """Which exchange data come from and orders go to, and how politely it is asked.
+
+    ``mainnet`` is the first of the two opt-ins to trade real money; the second is recorded by
+    ``workbench keys enable``.
+    """
 
     rest_url: Annotated[str, AfterValidator(_rest_url)] = "https://api.bybit.com"
     requests_per_s: float = Field(default=10.0, gt=0, le=100)
     timeout_s: float = Field(default=10.0, gt=0, le=120)
+    mainnet: bool = False
 
 
 class PanelsSettings(_Section):
@@ -148,6 +153,33 @@ class RiskSettings(_Section):
     cooldown_hours: float = Field(default=24.0, ge=1, le=720)
 
 
+class SupervisorSettings(_Section):
+    """When the supervisor steps in, how, and on which port of this machine it listens.
+
+    An engine that is silent for ``silent_s`` loses its entries, after ``grace_s`` more everything.
+    The limits lie beyond those of risk: they are for the day on which risk itself has failed.
+    """
+
+    silent_s: float = Field(default=10.0, gt=0, le=600)
+    grace_s: float = Field(default=60.0, ge=0, le=3_600)
+    max_drawdown: float = Field(default=0.3, gt=0, lt=1)
+    max_daily_loss: float = Field(default=0.1, gt=0, lt=1)
+    bare_s: float = Field(default=30.0, gt=0, le=600)
+    stop_distance: float = Field(default=0.1, gt=0, lt=1)
+    collar: float = Field(default=0.01, gt=0, le=0.2)
+    poll_s: float = Field(default=1.0, ge=0.02, le=10)
+    watchdog_s: float = Field(default=30.0, ge=5, le=600)
+    port: int = Field(default=8871, ge=0, le=65535)
+
+
+class AlertsSettings(_Section):
+    """Where alerts go (addresses of apprise, with spaces between), and how often the same one."""
+
+    targets: SecretStr | None = None
+    cooldown_s: float = Field(default=300.0, ge=0, le=86_400)
+    escalate_s: float = Field(default=900.0, gt=0, le=86_400)
+
+
 class Config(BaseSettings):
     """Every setting of the workbench; made by ``load_config``, never changed afterwards."""
 
@@ -169,6 +201,8 @@ class Config(BaseSettings):
     panels: PanelsSettings = PanelsSettings()
     graduation: GraduationSettings = GraduationSettings()
     risk: RiskSettings = RiskSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+    alerts: AlertsSettings = AlertsSettings()
     strategies: dict[str, Annotated[str, AfterValidator(_reference)]] = Field(default_factory=dict)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -228,6 +262,11 @@ class Config(BaseSettings):
     def runs_dir(self) -> Path:
         """Where executed notebooks and their reports are."""
         return self.data_dir / "runs"
+
+    @property
+    def supervisor_dir(self) -> Path:
+        """Where heartbeats, the latch and the file STOP are."""
+        return self.data_dir / "supervisor"
 
     @property
     def vault_path(self) -> Path:

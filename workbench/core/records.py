@@ -74,7 +74,11 @@ class RiskTier:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A linear perpetual: its price and size steps, limits and margin tiers."""
+    """A linear perpetual: its price and size steps, limits and margin tiers.
+
+    ``price_limit_x`` and ``_y`` bound what orders may cost, as shares of index and mark price (0:
+    not known); ``delisting`` is when a symbol stops trading, where that is announced.
+    """
 
     symbol: str
     tick_size: Decimal
@@ -90,6 +94,12 @@ class Instrument:
     launched: datetime | None = None
     upper_funding_rate: Decimal = Decimal("0.005")
     lower_funding_rate: Decimal = Decimal("-0.005")
+    min_price: Decimal = Decimal(0)
+    max_price: Decimal = Decimal("Infinity")
+    price_limit_x: Decimal = Decimal(0)
+    price_limit_y: Decimal = Decimal(0)
+    leverage_step: Decimal = Decimal("0.01")
+    delisting: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

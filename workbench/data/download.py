@@ -12,12 +12,13 @@ import polars as pl
 
 from workbench.core.config import load_config
 from workbench.core.errors import DataError
-from workbench.core.records import interval_delta, to_moment
+from workbench.core.records import interval_delta, to_float, to_moment
 from workbench.data.lake import COLUMNS, TIME, Lake, Series
 from workbench.data.quality import Finding
 from workbench.data.seal import SEALED, seal_end
 from workbench.data.status import check_series
-from workbench.exchange.client import OI_INTERVALS, BybitClient, Kline, Stamp
+from workbench.exchange.client import OI_INTERVALS, BybitClient, open_client
+from workbench.exchange.records import Candle, Stamp
 
 KINDS: Final = ("kline", "mark", "premium", "funding", "open_interest")
 IN_BARS: Final = ("kline", "mark", "premium")
@@ -86,11 +87,7 @@ def pull(
     if not symbols:
         return PullReport({}, (), None)
     config = load_config()
-    client = client or BybitClient(
-        config.exchange.rest_url,
-        timeout_s=config.exchange.timeout_s,
-        requests_per_s=config.exchange.requests_per_s,
-    )
+    client = client or open_client(config)
     lake = lake if isinstance(lake, Lake) else Lake(lake or config.lake_dir)
     interval_delta(interval)
     now = client.server_time()
@@ -170,7 +167,7 @@ def _holes(
 
 def _pages(
     client: BybitClient, series: Series, low: datetime, high: datetime
-) -> Iterator[Sequence[Kline] | Sequence[Stamp]]:
+) -> Iterator[Sequence[Candle] | Sequence[Stamp]]:
     if series.kind == "funding":
         return client.funding(series.symbol, low, high)
     if series.kind == "open_interest":
@@ -178,12 +175,19 @@ def _pages(
     return client.klines(series.symbol, series.interval, low, high, kind=series.kind)
 
 
-def _frame(page: Sequence[Kline] | Sequence[Stamp], kind: str) -> pl.DataFrame:
+def _frame(page: Sequence[Candle] | Sequence[Stamp], kind: str) -> pl.DataFrame:
     names = ["time", *(COLUMNS["kline"] if kind in IN_BARS else COLUMNS[kind])]
     schema = {name: pl.Int64 if name == "time" else pl.Float64 for name in names}
-    table = pl.DataFrame([tuple(row) for row in page], schema=schema, orient="row")
+    table = pl.DataFrame([_floats(row) for row in page], schema=schema, orient="row")
     moment = (pl.col("time") * 1000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return table.with_columns(moment.cast(TIME).alias("time"))
+
+
+def _floats(row: Candle | Stamp) -> tuple[int | float, ...]:
+    if isinstance(row, Stamp):
+        return row.time_ms, to_float(row.value)
+    amounts = (row.open, row.high, row.low, row.close, row.volume, row.turnover)
+    return row.start_ms, *(float("nan") if own is None else to_float(own) for own in amounts)
 
 
 def _share(frame: pl.DataFrame, low: datetime, high: datetime) -> float:

@@ -284,8 +284,10 @@ def _instrument(row: Mapping[str, Any]) -> Instrument:
     values["tiers"] = tuple(
         RiskTier(**{name: Decimal(value) for name, value in tier.items()}) for tier in row["tiers"]
     )
-    if row["launched"] is not None:
-        values["launched"] = datetime.fromisoformat(row["launched"])
+    for name in ("launched", "delisting"):
+        if row.get(name) is not None:
+            values[name] = datetime.fromisoformat(row[name])
     money = {f.name for f in fields(Instrument) if f.type == "Decimal"}
-    values |= {name: Decimal(values[name]) for name in money}
+    # A file that was written before a field was known lacks it.
+    values |= {name: Decimal(values[name]) for name in money & values.keys()}
     return Instrument(**values)

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "forget_passphrase",
             "passphrase_source",
         ],
+        "rsa": ["is_rsa_signature"],
         "secret": ["Secret"],
         "signing": [
             "PublicKey",
