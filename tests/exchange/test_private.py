@@ -611,3 +611,33 @@ def test_private_reads_are_records(ready, market, documents):
     assert ready.key_info().can_trade
     scoped = market.desk.sent("/v5/order/history")[0]
     assert (scoped["settleCoin"], scoped["category"]) == ("USDT", "linear")
+
+
+def test_admit_counts_an_order_by_socket_with_those_by_rest(ready, clock, market):
+    """TE-07: one pace for both ways, and nothing waits: what does not fit is refused as busy."""
+    for number in range(9):
+        ready.admit("create", [limit_order(f"s-{number}")])
+    ready.create_order(limit_order("a-10"))
+    with pytest.raises(ExchangeBusy):
+        ready.admit("create", [limit_order("s-11")])
+    ready.admit("cancel", [CancelRequest(symbol="BTCUSDT", order_link_id="s-1")])
+    clock.sleep(1.1)
+    ready.admit("create", [limit_order("s-12")])
+    assert len(market.desk.sent(CREATE)) == 1
+
+
+def test_admit_holds_an_order_by_socket_against_the_rules(ready):
+    """TE-05: what the exchange would refuse leaves by no way."""
+    with pytest.raises(OrderRejected):
+        ready.admit("create", [limit_order(price="40000.123")])
+    with pytest.raises(OrderRejected):
+        ready.admit("cancel", [CancelRequest(symbol="BTCUSDT")])
+
+
+def test_learn_takes_the_limit_that_a_socket_was_told(ready):
+    headers = {"X-Bapi-Limit": "20", "X-Bapi-Limit-Status": "19"}
+    ready.learn("create", headers)
+    for number in range(19):
+        ready.admit("create", [limit_order(f"s-{number}")])
+    with pytest.raises(ExchangeBusy):
+        ready.admit("create", [limit_order("s-20")])

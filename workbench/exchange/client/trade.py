@@ -34,6 +34,7 @@ BATCH: Final = 10
 RULES_FRESH: Final = timedelta(hours=1)
 """Ticks and limits change now and then; sizes on the 3rd and 17th of a month."""
 QUOTE_FRESH: Final = timedelta(seconds=5)
+_NAMES: Final = {route.action: name for name, route in ROUTES.items()}
 
 
 class BybitClient(AccountReads):
@@ -157,6 +158,38 @@ class BybitClient(AccountReads):
         """Return the margin rates before and after an order, which is not sent."""
         self._check(request)
         return read(records.PreCheck, self._read("pre_check_order", **_query(request)))
+
+    # Orders that go by another way
+
+    def admit(
+        self, action: str, requests: Sequence[OrderRequest | AmendRequest | CancelRequest]
+    ) -> None:
+        """Raise if requests for an action (``create``, ``cancel-batch``) must not leave now.
+
+        For the trade socket: the same rights, rules and pace as here, and one count of both.
+
+        Raises
+        ------
+        ExchangeBusy
+            If the pace does not allow it; nothing waits here.
+        """
+        name = _NAMES[action]
+        self._require_rights(name, ROUTES[name])
+        for request in requests:
+            if isinstance(request, OrderRequest):
+                self._check(request)
+            elif isinstance(request, AmendRequest):
+                rules.check_amend(request, self.instrument(request.symbol))
+            else:
+                rules.check_named(request)
+        urgent = ROUTES[name].is_urgent or all(
+            isinstance(request, OrderRequest) and request.is_closing for request in requests
+        )
+        self._bucket(ROUTES[name]).take(len(requests), is_urgent=urgent, patience_s=0.0)
+
+    def learn(self, action: str, headers: Mapping[str, str]) -> None:
+        """Read the rate-limit headers of a reply that came by another way."""
+        self._bucket(ROUTES[_NAMES[action]]).learn(headers, now=self.time.now())
 
     # Positions and account
 
