@@ -1,7 +1,7 @@
 """The one cost model: fees, spread, slippage, square-root impact, funding and latency.
 
 Formulas are plain functions over scalars, so that the kernel compiles the same ones that
-execution and tests call.
+execution, the simulated exchange (with Decimal) and tests call.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from math import sqrt
 
 from workbench.core.errors import ConfigError
+from workbench.core.margin import Number
 
 BASIS_POINT = 1e-4
 
@@ -60,13 +61,13 @@ FREE = Costs(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, has_funding=False)
 """A market without any cost, for oracles and for the first layers of the realism waterfall."""
 
 
-def taker_price(mid: float, side: float, half_spread: float, impact: float) -> float:
+def taker_price(mid: Number, side: Number, half_spread: Number, impact: Number) -> Number:
     """Return the price at which a taker fills.
 
     ``side`` is +1 to buy and -1 to sell; ``half_spread`` (with slippage) and ``impact`` are
     fractions of the price.
     """
-    return mid * (1.0 + side * (half_spread + impact))
+    return mid * (1 + side * (half_spread + impact))
 
 
 def square_root_impact(coefficient: float, value: float, traded_value: float) -> float:
@@ -83,11 +84,11 @@ def square_root_impact(coefficient: float, value: float, traded_value: float) ->
     return coefficient * sqrt(value / traded_value)
 
 
-def fee(value: float, rate: float) -> float:
+def fee(value: Number, rate: Number) -> Number:
     """Return the fee on a fill of a (positive) value; ``rate`` is a fraction."""
     return value * rate
 
 
-def funding_payment(qty: float, mark: float, rate: float) -> float:
+def funding_payment(qty: Number, mark: Number, rate: Number) -> Number:
     """Return what a position pays at a settlement; longs pay when the rate is positive."""
     return qty * mark * rate
