@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from served import flat_memory, public_messages, rest_orders, simulate_start, socket_orders
 
 N_BARS, N_CONFIGURATIONS = 50_000, 400
 FAST = [5 + k for k in range(20)]
@@ -406,6 +407,65 @@ def guarded():
     return {"seconds": seconds, "free": best(lambda: run(TimeSeriesMomentum(), data))}
 
 
+def matching():
+    """Ours: create, amend, fill and cancel with margin checks and every event, two accounts.
+
+    Each round is nine operations: three orders rest (one is amended and cancelled), two of another
+    account take two of them, which are four fills.
+    """
+    from decimal import Decimal
+
+    from workbench.exchange.simulator import CandleSource, Simulator
+
+    data, rounds = market(), 2_000
+    sim = Simulator([data.instruments["BTCUSDT"]], source=CandleSource(data), seed=1)
+    for uid in ("maker", "taker"):
+        sim.add_account(uid, wallet_usdt=Decimal(1_000_000))
+    sim.advance(sim.next_ms + 3_600_000)
+    book, tick = sim.book("BTCUSDT", 1), data.instruments["BTCUSDT"].tick_size
+    bid, ask = book.bids[0].price, book.asks[0].price
+    body = {"symbol": "BTCUSDT", "qty": "0.01", "timeInForce": "GTC"}
+    names = iter(range(1_000_000))
+
+    def order(uid, side, price=None):
+        kind = {"orderType": "Market"} if price is None else {"orderType": "Limit", "price": price}
+        more = {"side": side, "orderLinkId": f"n{next(names)}"}
+        return {"symbol": "BTCUSDT", "orderId": sim.create_order(uid, body | kind | more).order_id}
+
+    def go():
+        for _ in range(rounds):
+            resting = order("maker", "Buy", str(bid - 10 * tick))
+            sim.amend_order("maker", resting | {"price": str(bid - 11 * tick)})
+            for side, other, price in (("Buy", "Sell", ask - tick), ("Sell", "Buy", bid + tick)):
+                order("maker", side, str(price))
+                order("taker", other)
+            sim.cancel_order("maker", resting)
+            sim.take_events()
+
+    go()
+    seconds = best(go)
+    if sim.bank.difference(sim.accounts.values()):
+        raise RuntimeError("the books do not add up")
+    return {"rate": 9 * rounds / seconds}
+
+
+def candles():
+    """Ours: candles played by the exchange when nobody has an order, at once and bar by bar."""
+    from workbench.exchange.simulator import CandleSource, Simulator
+
+    data = market()
+
+    def play(stride):
+        sim = Simulator([data.instruments["BTCUSDT"]], source=CandleSource(data), seed=1)
+        sim.wanted = set()
+        started, end = time.perf_counter(), sim.now_ms + 15 * 60_000 * (N_BARS - 1)
+        while sim.now_ms < end:
+            sim.advance(min(end, sim.now_ms + stride * 15 * 60_000))
+        return N_BARS / (time.perf_counter() - started)
+
+    return {"rate": max(play(N_BARS) for _ in range(3)), "stepped": play(1)}
+
+
 def clustered(n_symbols, n_days):
     """Daily returns of GARCH(1,1) processes with Student errors and one common shock, seeded."""
     rng = np.random.default_rng(4)
@@ -445,6 +505,82 @@ def coverage():
         return judge_forecasts(returns, made.table)
 
     return {"seconds": best(run, times=1), "gb": peak()}
+
+
+def frames():
+    """Frames by name, what opens the stream and what is timed: recorded ones, or made ones.
+
+    Ten symbols' books and trades as they came; and a snapshot of 500 levels, then its deltas.
+    """
+    from tests.loopback.recorded import archived_books, recording
+
+    shared = Path(os.environ.get("WORKBENCH_SHARED_DATA", "../shared/data"))
+    if shared.is_dir():
+        deep = archived_books(shared)
+        return {"ten": ([], recording(shared)), "deep": (deep[:1], deep[1:])}
+    rng = np.random.default_rng(1)
+
+    def made(number, levels):
+        kind, topic = "snapshot" if number == 1 else "delta", "orderbook.500.BTCUSDT"
+        bids, asks = (
+            [[f"{price / 100 + above:.2f}", str(price % 2 + 1)] for price in prices]
+            for prices, above in zip(rng.integers(1, 500, (2, levels)), (0, 5), strict=True)
+        )
+        data = {"s": "BTCUSDT", "b": bids, "a": asks, "u": number, "seq": number}
+        return json.dumps({"topic": topic, "type": kind, "ts": number, "data": data}).encode()
+
+    return {
+        "ten": ([], [made(k, 3) for k in range(1, 4001)]),
+        "deep": ([made(1, 500)], [made(k, 35) for k in range(2, 51)]),
+    }
+
+
+def topics_of(raws):
+    """The topics of some frames."""
+    return sorted({json.loads(raw)["topic"] for raw in raws})
+
+
+def streams():
+    """Ours: frames from memory parsed, checked and read as events, on one core."""
+    from workbench.exchange.streams import PublicStream
+
+    def read(stream, raws):
+        for raw in raws:
+            stream.feed(raw)
+            stream.events.take()
+
+    rates = {}
+    for name, (first, raws) in frames().items():
+        seconds = []
+        for _ in range(20):
+            stream = PublicStream("wss://stream.bybit.com")
+            stream.subscribe(*topics_of(first + raws))
+            read(stream, first)
+            seconds += timings(lambda stream=stream, raws=raws: read(stream, raws), times=1)
+        counters = stream.counters
+        if counters.gaps or counters.garbage or counters.strays or stream.events.take():
+            raise RuntimeError(f"the frames of {name} were not read whole: {counters}")
+        rates[name] = len(raws) / min(seconds)
+    return rates
+
+
+def streams_peer():
+    """pybit: the same frames through its handler and its merged books, without a socket."""
+    from pybit._websocket_stream import _V5WebSocketManager
+
+    def read(manager, raws):
+        for raw in raws:
+            manager._on_message(raw)
+
+    rates = {}
+    for name, (first, raws) in frames().items():
+        manager = _V5WebSocketManager("Unified V5", testnet=False)
+        for topic in topics_of(first + raws):
+            manager._set_callback(topic, lambda message: None)
+        read(manager, first)
+        own = timings(lambda manager=manager, raws=raws: read(manager, raws), times=1)
+        rates[name] = len(raws) / own[0]
+    return rates
 
 
 def peer():
@@ -497,7 +633,8 @@ JOBS = {
     for job in (
         *(kernel, kernel_peer, sweep, sweep_peer, growth, first_backtest, explore, loading),
         *(notebook, cscv, cscv_peer, permutations, leaks, refit, coverage),
-        *(review, guarded),
+        *(review, guarded, streams, streams_peer, matching, candles),
+        *(rest_orders, socket_orders, public_messages, flat_memory, simulate_start),
     )
 }
 

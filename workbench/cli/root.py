@@ -24,6 +24,7 @@ class Command(NamedTuple):
 
 _RESEARCH: Final = "Research"
 _EVIDENCE: Final = "Evidence"
+_TRADING: Final = "Trading"
 _HOUSE: Final = "House"
 
 COMMANDS: Final[dict[str, Command]] = {
@@ -39,6 +40,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "leaks": Command("leaks", "leaks", "Probe a strategy or a file for look-ahead.", _EVIDENCE),
     "stage": Command("stage", "app", "Move a strategy between its stages.", _EVIDENCE),
     "risk": Command("risk", "app", "Show and change limits; re-arm a breaker.", _EVIDENCE),
+    "supervise": Command("supervise", "supervise", "Watch over the account.", _TRADING),
+    "kill": Command("supervise", "kill", "Stop entries, cancel, or flatten; release.", _TRADING),
+    "simulate": Command("simulate", "simulate", "Run a Bybit exchange on this machine.", _RESEARCH),
     "lab": Command("panels", "lab", "Open the notebooks in JupyterLab.", _RESEARCH),
     "panels": Command("panels", "panels", "Serve the panels in the browser.", _RESEARCH),
     "config": Command("config", "app", "Show each setting and where it came from.", _HOUSE),
