@@ -1,18 +1,22 @@
 """Protects the download: the lake holds what the exchange has, whatever happens on the way."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from tests.loopback.fixtures import NOW
+from workbench import data
 from workbench.core.errors import DataError, ExchangeError
-from workbench.data import Lake, Series, load, pull
+from workbench.data import Lake, Series, load
 from workbench.data.seal import SEALED
 from workbench.exchange import BybitClient
 from workbench.store import Store
 
 START = "2024-01-01"
 SERIES = Series("kline", "BTCUSDT", "60")
+# The server of these tests is on this machine, and plays the real exchange.
+pull = partial(data.pull, venue="bybit")
 
 
 @pytest.fixture
@@ -135,3 +139,14 @@ def test_pull_without_the_exchange_says_what_to_check(lake):
     client = BybitClient("http://127.0.0.1:9", timeout_s=1, tries=1)
     with pytest.raises(ExchangeError, match="rest_url"):
         pull(["BTCUSDT"], lake=lake, client=client)
+
+
+def test_pull_from_a_simulator_is_kept_apart_labelled_and_seals_nothing(lake, client):
+    """What is not the real market never passes for it."""
+    report = data.pull(["BTCUSDT"], start=START, lake=lake, client=client)
+    assert {series.venue for series in report.new_rows} == {"simulator"}
+    assert load(["BTCUSDT"], lake=lake, venue="simulator").watermark == "SYNTHETIC"
+    with pytest.raises(DataError, match="holds no 60 bars"):
+        load(["BTCUSDT"], lake=lake)
+    with Store.open() as store:
+        assert store.events(kind="seal").empty

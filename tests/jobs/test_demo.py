@@ -4,11 +4,21 @@ import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pandas as pd
 import pytest
 
 from workbench.core.config import load_config
 from workbench.core.errors import ExchangeError, JobError
-from workbench.jobs.demo import choose_source, judge, reaches, run_demo
+from workbench.data import load, synthesise
+from workbench.jobs.demo import (
+    SEED,
+    SYMBOLS,
+    choose_source,
+    judge,
+    pull_simulated,
+    reaches,
+    run_demo,
+)
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 MEASURES = {
@@ -107,3 +117,32 @@ def test_run_demo_outside_a_checkout_says_so(home):
 
     with pytest.raises(JobError, match="inside a checkout"):
         run_demo(source)
+
+
+def test_choose_source_unreachable_takes_the_simulated_exchange_and_says_so(home):
+    called = []
+    source = choose_source(
+        load_config(), pull=pytest.fail, simulate=lambda: called.append(1),
+        is_reachable=lambda _: False, now=NOW,
+    )  # fmt: skip
+    assert called == [1]
+    assert source.is_synthetic
+    assert source.params["SOURCE"] == "lake:simulator"
+    assert "simulated exchange" in source.reason
+
+
+def test_pull_simulated_brings_the_market_that_is_served_through_the_one_client(home):
+    """Candles, marks and funding come over V5 as they were made, and carry the label."""
+    lake = home / "data" / "lake"
+    pull_simulated(lake)
+    market = load(list(SYMBOLS), interval="60", lake=lake, venue="simulator")
+    made = synthesise(
+        SYMBOLS, interval="60", start=datetime(2023, 1, 1, tzinfo=UTC),
+        end=datetime(2024, 1, 1, 1, tzinfo=UTC), seed=SEED,
+    ).until(market.index[-1])  # fmt: skip
+    assert market.watermark == "SYNTHETIC"
+    assert market.index.equals(made.index)
+    for name in ("open", "high", "low", "close", "mark_close", "funding_settled"):
+        # What settles at this very moment is told with the next.
+        served, source = (getattr(each, name).iloc[:-1] for each in (market, made))
+        pd.testing.assert_frame_equal(served, source, check_freq=False)

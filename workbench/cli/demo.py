@@ -31,14 +31,18 @@ def demo(
 ) -> None:
     """Show the whole main job: data, research notebook, sweep, the gate, and the panels.
 
-    Real data come from the exchange's public endpoint where it can be reached; otherwise the
-    synthetic market stands in, and every title says so.
+    Real data come from the exchange's public endpoint where it can be reached; otherwise a
+    simulated exchange on this machine serves a synthetic market, and every title says so.
     """
-    from workbench.jobs.demo import choose_source, run_demo
+    from workbench.jobs.demo import choose_source, pull_simulated, run_demo
 
     config = load_config()
     out.print("Looking for the exchange ...")
-    source = choose_source(config, pull=lambda start: _pull(config, start))
+    source = choose_source(
+        config,
+        pull=lambda start: _pull(config, start),
+        simulate=lambda: pull_simulated(config.lake_dir),
+    )
     label = "SYNTHETIC market" if source.is_synthetic else "Real data"
     out.print(Text(f"{label}: {source.reason}.", style="yellow" if source.is_synthetic else ""))
     with show_progress("research and sweep") as watch:

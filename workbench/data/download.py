@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ import polars as pl
 from workbench.core.config import load_config
 from workbench.core.errors import DataError
 from workbench.core.records import interval_delta, to_float, to_moment
-from workbench.data.lake import COLUMNS, TIME, Lake, Series
+from workbench.data.lake import COLUMNS, MADE, TIME, Lake, Series
 from workbench.data.quality import Finding
 from workbench.data.seal import SEALED, seal_end
 from workbench.data.status import check_series
@@ -45,6 +45,7 @@ def pull(
     kinds: Iterable[str] = KINDS,
     lake: Path | Lake | None = None,
     client: BybitClient | None = None,
+    venue: str | None = None,
     progress: Progress | None = None,
 ) -> PullReport:
     """Bring instruments, candles, marks, premium, funding and open interest into the lake.
@@ -62,6 +63,9 @@ def pull(
         By default the configuration's.
     client : BybitClient, optional
         By default the configuration's endpoint.
+    venue : str, optional
+        Under which name the lake keeps it; by default ``bybit``, and for prices that are not those
+        of the real market ``simulator`` or ``testnet``, which every title then says.
     progress : callable, optional
 
     Returns
@@ -78,8 +82,8 @@ def pull(
     Notes
     -----
     Every page is written as it comes, so an interruption costs one page. The holes of a series are
-    asked for again each time; what the exchange lacks stays missing. The first pull seals the end
-    of the data.
+    asked for again each time; what the exchange lacks stays missing. The first pull of real data
+    seals their end.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -94,18 +98,21 @@ def pull(
     first = to_moment(start).to_pydatetime()
     last = now if end is None else min(now, to_moment(end).to_pydatetime())
     instruments = client.instruments(symbols)
-    lake.write_instruments(instruments)
+    own = client.venue.name
+    venue = venue or (own if own in MADE else "bybit")
+    lake.write_instruments(instruments, venue=venue)
     new_rows: dict[Series, int] = {}
     findings: list[Finding] = []
     for instrument in instruments:
         begin = max(first, instrument.launched or first)
         for kind in kinds:
-            series = _series(kind, instrument.symbol, interval)
+            series = replace(_series(kind, instrument.symbol, interval), venue=venue)
             holes = _holes(lake, series, begin, last, instrument.funding_interval_min)
             new_rows[series] = _fill(client, lake, series, holes, now=now, progress=progress)
             if lake.files(series):
                 findings += check_series(lake, series)
-    seal_end(now - SEALED, reason="first pull")
+    if venue not in MADE:
+        seal_end(now - SEALED, reason="first pull")
     return PullReport(new_rows, tuple(findings), last)
 
 

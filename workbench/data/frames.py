@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
 from workbench.core.records import Instrument, Market, interval_delta
-from workbench.data.lake import BARS, Lake, Series
+from workbench.data.lake import BARS, MADE, Lake, Series
 from workbench.data.snapshot import take_snapshot
 from workbench.data.status import is_survivors, require_usable
 
@@ -77,9 +77,7 @@ def load(
         # Ticks, lots and margin tiers decide fills: other rules are other data.
         paths.add(rules)
     snapshot_id = take_snapshot(lake, paths).snapshot_id
-    return replace(
-        market, snapshot_id=snapshot_id, others=others, is_synthetic=venue == "synthetic"
-    )
+    return replace(market, snapshot_id=snapshot_id, others=others, is_synthetic=venue in MADE)
 
 
 def _load(

@@ -38,6 +38,10 @@ NO_INTERVAL: Final = "none"
 """The partition of kinds that come at stamps and not in bars."""
 
 
+MADE: Final = ("synthetic", "simulator", "testnet")
+"""Venues whose prices are not those of the real market."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """What names one series of the lake."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from workbench.data.importer import ImportReport
+from workbench.data.lake import MADE
 from workbench.store import Store
 
 EVENT: Final = "seal"
@@ -26,7 +27,7 @@ def seal_end(until: datetime, *, reason: str) -> None:
 def seal_import(report: ImportReport) -> None:
     """Seal the end of the first candles that are imported: six months, or a quarter of them."""
     candles = [each for each in report.series if each.series.kind == "kline"]
-    if candles and "synthetic" not in report.venues:
+    if candles and not set(MADE) & set(report.venues):
         first, last = min(each.first for each in candles), max(each.last for each in candles)
         held_back = min(SEALED, (last - first) / SHARE)
         seal_end(last - held_back, reason=f"first import: {report.path.name}")

@@ -53,7 +53,7 @@ class Source:
     @property
     def is_synthetic(self) -> bool:
         """Whether the market is made, not traded."""
-        return self.name == "synthetic"
+        return self.name != "lake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +70,57 @@ def choose_source(
     config: Config,
     *,
     pull: Callable[[datetime], object],
+    simulate: Callable[[], object] | None = None,
     is_reachable: Callable[[str], bool] | None = None,
     now: datetime | None = None,
 ) -> Source:
-    """Pull a year of real data where the exchange can be reached, else take the synthetic market.
+    """Pull a year of real data where the exchange can be reached, else a year of a simulated one.
 
-    ``pull`` is called with the first moment wanted.
+    ``pull`` is called with the first moment wanted; ``simulate`` brings the other into the lake.
+    Without it the synthetic market is taken as it is made.
     """
     url = config.exchange.rest_url
     now = now or datetime.now(UTC)
     start = (now - timedelta(days=365)).replace(hour=0, minute=0, second=0, microsecond=0)
     made = {"SOURCE": "synthetic", "START": "2023-01-01", "END": "2024-01-01"}
     if not (is_reachable or reaches)(url):
-        return Source("synthetic", made, f"{url} cannot be reached from here")
+        reason = f"{url} cannot be reached from here"
+        if simulate is None:
+            return Source("synthetic", made, reason)
+        simulate()
+        served = {**made, "SOURCE": "lake:simulator"}
+        return Source("simulator", served, f"{reason}; pulled from a simulated exchange instead")
     try:
         pull(start)
     except (ExchangeError, DataError) as error:
         return Source("synthetic", made, f"the download ended early: {error.what}")
     real = {"SOURCE": "lake", "START": f"{start:%Y-%m-%d}"}
     return Source("lake", real, f"a year of hourly bars from {url}")
+
+
+def pull_simulated(lake: Path) -> None:
+    """Serve a synthetic year as a Bybit exchange on this machine, and pull it like any other."""
+    from workbench import data
+    from workbench.exchange.client import BybitClient
+    from workbench.exchange.server import Exchange, ServerSettings, serving
+    from workbench.exchange.server.limits import LimitRules
+    from workbench.exchange.simulator import CandleSource, Settings, Simulator
+
+    first, last = datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
+    market = data.synthesise(
+        SYMBOLS, interval="60", start=first, end=last + timedelta(hours=1), seed=SEED
+    )
+    stop = int(last.timestamp() * 1_000)
+    simulator = Simulator(
+        [market.instruments[symbol] for symbol in SYMBOLS],
+        source=CandleSource(market, start=last), settings=Settings(), seed=SEED, start_ms=stop,
+    )  # fmt: skip
+    settings = ServerSettings(
+        speed=0, seed=SEED, limits=LimitRules(scale=100, requests_per_5s=100_000)
+    )
+    with serving(Exchange(simulator, [], wall_ms=stop, settings=settings)) as place:
+        client = BybitClient(f"http://{place}", requests_per_s=1_000)
+        data.pull(SYMBOLS, interval="60", start=first, lake=lake, client=client)
 
 
 def reaches(url: str, *, timeout_s: float = PROBE_S) -> bool:
@@ -156,7 +188,8 @@ def best_of_many(source: Source, *, grid: Mapping[str, Sequence[Any]] | None = N
 
     grid = grid or CHOICE
     where = {"start": source.params["START"], "end": source.params.get("END")}
-    market = load(SYMBOLS, interval="60", source=source.name, seed=SEED, **where)
+    place = source.params["SOURCE"]
+    market = load(SYMBOLS, interval="60", source=place, seed=SEED, **where)
     swept = sweep(MovingAverageCross(), market, grid)
     row = swept.ranked().iloc[0]
     params = {name: int(row[name]) for name in grid}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.core.errors import DataError
 from workbench.core.records import FIELDS, Market, to_moment
+from workbench.exchange.records import Stamp
 from workbench.exchange.simulator.candles import Candles, Row, length_ms
 from workbench.exchange.simulator.orders import ZERO
 from workbench.exchange.simulator.paths import Paths, make_paths
@@ -90,6 +91,14 @@ class CandleSource:
             for row in range(self.first):
                 if self.is_there[row, s]:
                     market.keep(*self._rows(market, s, row))
+            rates = self.values["funding_settled"][: self.first, s]
+            market.settled += [
+                Stamp(int(self.ends[row]), _exact(round(float(rates[row]), 12)))
+                for row in np.flatnonzero(np.isfinite(rates)).tolist()
+            ]
+            interest = self.values["open_interest"][: self.first, s]
+            for row in np.flatnonzero(np.isfinite(interest)).tolist():
+                sim.feed_interest(market, _exact(interest[row]), int(self.ends[row]))
             seen = np.flatnonzero(self.is_there[: self.first + 1, s])
             if len(seen):
                 last = int(seen[-1])
