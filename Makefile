@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lab panels check verify bench noise leakbench lock
+.PHONY: help install demo test lab panels check verify bench noise leakbench drills lock
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ noise: $(READY) ## what the gate does to noise: up to an hour, resumable
 
 leakbench: $(READY) ## the recall and false alarms of the leak probes
 	$(BIN)/python -m tests.leakbench
+
+drills: $(READY) ## the kill drills, twenty each: ten minutes
+	$(BIN)/python benchmarks/drills.py $(ARGS)
 
 lock: ## resolve every extra again into requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -21,6 +21,7 @@ README = (ROOT / "README.md").read_text()
 DOORS = {
     "alembic": ["store"],
     "anywidget": ["panels"],
+    "apprise": ["monitor.alerts"],
     "ccxt": ["data.venues"],
     "cryptography": ["core.vault", "evidence"],
     "dask": ["jobs"],
@@ -43,6 +44,9 @@ LIVE = ["live", "execution", "api"]
 # file named in the error or in the run that is recorded as failed.
 CATCH_ALL = {
     **{"strategies/registry.py": 1, "jobs/run.py": 1},
+    # Nothing may keep the supervisor from its next turn, nor a channel of alerts the others: both
+    # tell what it was.
+    **{"live/watch.py": 1, "monitor/alerts.py": 1},
     # What a probed strategy raises is reported, whatever it is.
     "validation/inquiry.py": 1,
 }

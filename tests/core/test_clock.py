@@ -1,10 +1,11 @@
 """Protects the clock: UTC-aware, and simulated time that never goes back."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from workbench.core.clock import SimulatedClock, SystemClock
+from workbench.core.clock import SimulatedClock, SteadyClock, SystemClock
 from workbench.core.errors import ConfigError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -12,6 +13,17 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 def test_system_clock_is_utc():
     assert SystemClock().now().utcoffset() == timedelta(0)
+
+
+def test_steady_clock_goes_on_by_itself_when_the_machine_is_set(monkeypatch):
+    clock, counted = SteadyClock(), time.monotonic()
+    assert abs(clock.now() - SystemClock().now()) < timedelta(seconds=5)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: counted + 60)
+    first = clock.now()
+    monkeypatch.setattr(time, "monotonic", lambda: counted + 65)
+    assert clock.now() - first == timedelta(seconds=5)
+    assert clock.now().utcoffset() == timedelta(0)
 
 
 def test_simulated_clock_moves_only_when_moved():

@@ -29,6 +29,24 @@ class SystemClock:
         time.sleep(seconds)
 
 
+class SteadyClock:
+    """The machine's time at its start, moved by the machine's own count of seconds.
+
+    Whoever sets the time of the machine meanwhile does not move it.
+    """
+
+    def __init__(self) -> None:
+        self._start, self._counted = datetime.now(UTC), time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the current moment, UTC-aware."""
+        return self._start + timedelta(seconds=time.monotonic() - self._counted)
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread."""
+        time.sleep(seconds)
+
+
 class SimulatedClock:
     """A clock that stands still until it is moved, and never goes back."""
 

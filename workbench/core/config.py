@@ -32,7 +32,7 @@ from workbench.core.errors import ConfigError, WorkbenchError
 from workbench.core.layers import DEFAULT, Layers, find_root, leaves, read_layers, variable_name
 from workbench.core.records import Account
 
-Profile = Literal["dev", "test", "paper", "live"]
+Profile = Literal["dev", "test", "paper", "demo", "testnet", "live"]
 
 LIVE_CHOICES: Final = (
     "data_dir",
@@ -168,8 +168,33 @@ class SupervisorSettings(_Section):
     stop_distance: float = Field(default=0.1, gt=0, lt=1)
     collar: float = Field(default=0.01, gt=0, le=0.2)
     poll_s: float = Field(default=1.0, ge=0.02, le=10)
-    watchdog_s: float = Field(default=30.0, ge=5, le=600)
+    watchdog_s: float = Field(default=30.0, ge=1, le=600)
     port: int = Field(default=8871, ge=0, le=65535)
+
+
+class TradedSettings(_Section):
+    """A strategy that the engine trades: a name or place, its parameters, and its own symbols."""
+
+    use: str = Field(min_length=1)
+    params: dict[str, Any] = Field(default_factory=dict)
+    symbols: tuple[str, ...] = ()
+
+
+class TradeSettings(_Section):
+    """What the engine trades and how.
+
+    ``market`` says what stands behind a simulator: a recorded market, a synthetic or the live one;
+    ``foreign`` what is done about orders and positions that others brought about.
+    """
+
+    symbols: Annotated[tuple[str, ...], Field(min_length=1)] = ("BTCUSDT",)
+    interval: str = "60"
+    market: Literal["recorded", "synthetic", "live"] = "recorded"
+    foreign: Literal["adopt", "halt"] = "adopt"
+    timeout_s: float = Field(default=10.0, gt=0, le=300)
+    reconcile_s: float = Field(default=60.0, ge=1, le=3_600)
+    warm_days: float = Field(default=120.0, ge=1, le=1_000)
+    strategies: dict[str, TradedSettings] = Field(default_factory=dict)
 
 
 class AlertsSettings(_Section):
@@ -203,6 +228,7 @@ class Config(BaseSettings):
     risk: RiskSettings = RiskSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     alerts: AlertsSettings = AlertsSettings()
+    trade: TradeSettings = TradeSettings()
     strategies: dict[str, Annotated[str, AfterValidator(_reference)]] = Field(default_factory=dict)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -267,6 +293,11 @@ class Config(BaseSettings):
     def supervisor_dir(self) -> Path:
         """Where heartbeats, the latch and the file STOP are."""
         return self.data_dir / "supervisor"
+
+    @property
+    def live_dir(self) -> Path:
+        """Where the journals of trading are."""
+        return self.data_dir / "live"
 
     @property
     def vault_path(self) -> Path:
