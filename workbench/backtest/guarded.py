@@ -8,7 +8,7 @@ changed, nothing drifted and no limit is passed asks nobody.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,19 +20,17 @@ from workbench.backtest import kernel
 from workbench.backtest.inputs import Floats, Inputs, build_brackets, check_frame, traded_a_day
 from workbench.backtest.scan import Scan, Walk
 from workbench.core.records import Account, Market
+from workbench.portfolio.rounds import Rounds
 from workbench.risk.breakers import Change
-from workbench.risk.decision import Decision, Reason
+from workbench.risk.decision import Decision
 from workbench.risk.diversity import find_sectors
 from workbench.risk.limits import Limits
 from workbench.risk.outlook import Backdrop, Forecaster, read_backdrops
 from workbench.risk.regime import Regime
 from workbench.risk.sizer import Sizer, Sizing
-from workbench.risk.state import Book, Outlook, Targets
+from workbench.risk.state import Book, Outlook
 from workbench.risk.system import Reading, RiskSystem
 from workbench.strategies.base import KEEP, WEIGHT_QUANTUM, SteppedStrategy, Strategy, quantise
-
-WAITS: Final = frozenset({Reason.DATA, Reason.COLLAR, Reason.BREAKER, Reason.LEVEL})
-"""Refusals that pass by themselves: the target is asked for again at the next bar."""
 
 LOGGED: Final = ("drawdown", "daily_loss", "value_at_risk", "gross", "net", "level")
 COLUMNS: Final = (
@@ -86,57 +84,52 @@ class RiskLog:
 
 @dataclass(slots=True)
 class _Run:
-    # A guarded run in progress.
-    system: RiskSystem
+    # A guarded run in progress: the kernel fills what a round grants.
+    rounds: Rounds
     walk: Walk
     shares: Floats
     scans: Mapping[int, Scan]
-    bands: Sequence[Floats]
-    outlooks: Forecaster
     backdrops: list[Backdrop]
     turnover: Floats
     moments: list[Any]
     price: Floats
     mark: Floats
-    granted_at: Floats
     decisions: list[Decision]
     changes: list[Change]
     readings: list[Reading]
     multipliers: list[float]
     pnl: Floats
-    sizing: Sizing
     scales: Floats
 
     @property
     def shape(self) -> tuple[int, int]:
-        return len(self.system.strategies), len(self.system.symbols)
+        return self.rounds.weight.shape
 
     def bar(self, i: int) -> None:
-        walk, system = self.walk, self.system
+        walk, rounds = self.walk, self.rounds
         walk.advance(i)
-        moved = self.price[i] / self.outlooks.price - 1.0
-        self.outlooks.update(self.price[i], self.mark[i])
-        covariance = self.outlooks.covariance
-        self.scales[i] = self.sizing.advance(self.moments[i], moved, covariance)
-        book, outlook = self.book(i), self.outlook(i)
-        reading, changes = system.observe(self.moments[i], book, outlook)
+        self.scales[i] = rounds.advance(self.moments[i], self.price[i], self.mark[i])
+        book = self.book(i)
+        outlook = rounds.outlook(self.backdrops[i], turnover_usdt=self.turnover[i])
+        reading, changes = rounds.observe(self.moments[i], book, outlook)
         self.changes += changes
         self.readings.append(reading)
-        regime, correlation = system.size_multipliers(outlook)
-        self.multipliers.append(system.multiplier * regime * correlation)
-        multiplier = self.multipliers[-1] * np.repeat(self.scales[i], self.shape[1])
+        self.multipliers.append(rounds.multiplier)
         walk.book[:, kernel.TARGET] = walk.book[:, kernel.QTY]
         resting = {
             k * self.shape[1] + s: scan for k, scan in self.scans.items() for s in scan.step(i)
         }
-        wanted = walk.weights[i].reshape(self.shape)
-        self.sizing.take(np.where(wanted == KEEP, np.nan, wanted * WEIGHT_QUANTUM))
+        weights = walk.weights[i].reshape(self.shape)
+        wanted = np.where(weights == KEEP, np.nan, weights * WEIGHT_QUANTUM)
+        rounds.sizing.take(wanted)
         if i + 1 == len(walk.weights):
             return
-        due = self.due(i, multiplier)
-        due[list(resting)] = True
-        if due.any() or system.needs_trim(book, outlook):
-            self.ask(i, due, resting, book, outlook, multiplier)
+        due = rounds.due(wanted, book)
+        for column in resting:
+            due.flat[column] = True
+            wanted.flat[column] = walk.book[column, kernel.REST_WEIGHT] * WEIGHT_QUANTUM
+        if due.any() or rounds.system.needs_trim(book, outlook):
+            self.ask(i, wanted, due, resting, book, outlook)
 
     def book(self, i: int) -> Book:
         held = self.walk.book
@@ -155,77 +148,28 @@ class _Run:
             pnl_usdt=pnl,
         )
 
-    def outlook(self, i: int) -> Outlook:
-        return self.outlooks.outlook(
-            self.backdrops[i], turnover_usdt=self.turnover[i], scales=self.scales[i]
-        )
-
-    def due(self, i: int, multiplier: Floats) -> NDArray[np.bool_]:
-        # Weights that changed, positions that drifted from what was granted, and targets for which
-        # risk now leaves more or less than when it granted them.
-        walk, n = self.walk, self.shape[1]
-        due, own = np.empty((2, len(walk.book)), dtype=np.bool_)
-        for k, rules in enumerate(self.bands):
-            kernel.find_due(i + 1, walk.inputs.bars, walk.weights, rules, walk.book, walk.cash, own)
-            due[k * n : (k + 1) * n] = own[k * n : (k + 1) * n]
-        moved = np.abs(multiplier - self.granted_at)
-        if moved.any():
-            wanted = walk.weights[i] * WEIGHT_QUANTUM
-            band = np.repeat([rules[kernel.BAND] for rules in self.bands], n)
-            is_free = (walk.weights[i] != KEEP) & (wanted * walk.book[:, kernel.LOCK] <= 0.0)
-            due |= is_free & (np.abs(wanted) * moved > band)
-        return due
-
     def ask(
         self,
         i: int,
+        wanted: Floats,
         due: NDArray[np.bool_],
         resting: Mapping[int, Scan],
         book: Book,
         outlook: Outlook,
-        multiplier: Floats,
     ) -> None:
         walk, shape = self.walk, self.shape
-        weights = np.where(due, walk.weights[i] * WEIGHT_QUANTUM, np.nan)
-        for column in resting:
-            weights[column] = walk.book[column, kernel.REST_WEIGHT] * WEIGHT_QUANTUM
         row = min(i, len(walk.brackets) - 1)
-        targets = Targets(
-            self.moments[i],
-            weights.reshape(shape),
-            walk.brackets[row].reshape((*shape, kernel.N_BRACKETS)),
-        )
-        decision = self.system.review(targets, book, outlook)
+        given = walk.brackets[row].reshape((*shape, kernel.N_BRACKETS))
+        decision = self.rounds.ask(self.moments[i], wanted, due, given, book, outlook)
         if decision.cuts or (decision.qty != decision.held).any():
             self.decisions.append(decision)
-        qty = decision.qty.ravel()
-        changed = due | (qty != book.qty.ravel())
-        self.grant(decision, weights, changed, multiplier)
-        walk.book[:, kernel.TARGET] = qty
-        done = due & (qty == book.qty.ravel()) & ~_cut_by(decision, WAITS).ravel()
-        walk.book[done, kernel.WEIGHT] = walk.weights[i, done]
+        walk.book[:, kernel.TARGET] = decision.qty.ravel()
         brackets = decision.brackets.reshape((-1, kernel.N_BRACKETS))
-        walk.brackets[row, due] = brackets[due]
+        walk.brackets[row, due.ravel()] = brackets[due.ravel()]
         for column in resting:
-            self.rest(i, column, decision, weights[column])
+            self.rest(i, column, decision)
 
-    def grant(
-        self, decision: Decision, weights: Floats, changed: NDArray[np.bool_], multiplier: Floats
-    ) -> None:
-        # What was not cut is granted whole: its drift is that of the weight itself.
-        book = self.walk.book
-        is_cut = _cut_by(decision, frozenset(Reason))
-        scale = self.walk.inputs.rules[kernel.LEVERAGE] * self.walk.cash[kernel.EQUITY]
-        sized = np.repeat(self.sizing.scales, self.shape[1])
-        own = book[:, kernel.WEIGHT] * WEIGHT_QUANTUM * (book[:, kernel.WEIGHT] != KEEP)
-        asked = np.where(np.isnan(weights), own, weights) * scale * book[:, kernel.SHARE]
-        value = (decision.qty * np.nan_to_num(decision.price)).ravel()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(is_cut.ravel() & (asked != 0.0), value / asked, sized)
-        book[changed, kernel.GRANTED] = share[changed]
-        self.granted_at[changed] = multiplier[changed]
-
-    def rest(self, i: int, column: int, decision: Decision, weight: float) -> None:
+    def rest(self, i: int, column: int, decision: Decision) -> None:
         # A resting order is sized when it fills: its weight is cut as the target was.
         book = self.walk.book
         book[column, kernel.TARGET] = book[column, kernel.QTY]
@@ -288,53 +232,51 @@ def run_guarded(
     walk = Walk.begin(_widen(inputs, len(names)), market.n_bars, len(names) * n, keeps=True)
     part = np.array([1.0 / len(names) if shares is None else shares[name] for name in names])
     walk.book[:, kernel.SHARE] = np.repeat(part, n)
-    bands, scans = [], {}
+    scans = {}
     for k, strategy in enumerate(strategies.values()):
-        rules = walk.inputs.rules.copy()
-        rules[kernel.BAND] = strategy.rebalance_band
-        bands.append(rules)
         own = slice(k * n, (k + 1) * n)
         if isinstance(strategy, SteppedStrategy):
-            scans[k] = Scan.begin(strategy, market, walk, replace(inputs, rules=rules), k * n)
+            scans[k] = Scan.begin(strategy, market, walk, inputs, k * n)
             continue
         walk.weights[:, own] = quantise(check_frame(strategy.weights(market), market, "weights"))
         walk.brackets[:, own] = build_brackets(strategy, market)
     returns = market.close.pct_change(fill_method=None)
     level = limits.value_at_risk_level
+    # The kernel writes what was acted on and locked while it fills: these are its own columns.
+    weight, lock, granted = (
+        walk.book[:, column].reshape(len(names), n)
+        for column in (kernel.WEIGHT, kernel.LOCK, kernel.GRANTED)
+    )
     run = _Run(
-        system=system,
+        rounds=Rounds(
+            system,
+            Forecaster(n, bar_length=market.bar_length, level=level),
+            Sizing(
+                [(sizers or {}).get(name) for name in names], n_symbols=n, leverage=account.leverage
+            ),
+            bands=np.array([strategy.rebalance_band for strategy in strategies.values()]),
+            weight=weight,
+            lock=lock,
+            granted=granted,
+        ),
         walk=walk,
         shares=part,
         scans=scans,
-        bands=bands,
-        outlooks=Forecaster(n, bar_length=market.bar_length, level=level),
         backdrops=read_backdrops(returns, bar_length=market.bar_length, level=level),
         turnover=traded_a_day(market).to_numpy(),
         moments=list(market.index.to_pydatetime()),
         price=market.close.to_numpy(),
         mark=market.mark_close.to_numpy(),
-        granted_at=np.ones(len(names) * n),
         decisions=[],
         changes=[],
         readings=[],
         multipliers=[],
         pnl=np.zeros((market.n_bars, len(names))),
-        sizing=Sizing(
-            [(sizers or {}).get(name) for name in names], n_symbols=n, leverage=account.leverage
-        ),
         scales=np.ones((market.n_bars, len(names))),
     )
     for i in range(market.n_bars):
         run.bar(i)
     return walk, _log(run, market, limits, names)
-
-
-def _cut_by(decision: Decision, reasons: frozenset[Reason]) -> NDArray[np.bool_]:
-    is_cut = np.zeros(decision.qty.shape, dtype=np.bool_)
-    for cut in decision.cuts:
-        if cut.reason in reasons:
-            is_cut |= cut.after != cut.before
-    return is_cut
 
 
 def _widen(inputs: Inputs, n_strategies: int) -> Inputs:

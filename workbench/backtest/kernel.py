@@ -631,24 +631,6 @@ def simulate(  # noqa: C901 - one loop: what it calls out to costs more than the
 
 
 @cached
-def find_due(
-    i: int,
-    bars: Floats,
-    weights: NDArray[np.int16],
-    rules: Floats,
-    book: Floats,
-    cash: Floats,
-    due: NDArray[np.bool_],
-) -> bool:
-    """Write which columns' weights, decided before bar i, ask for an order; return if any does."""
-    is_any = False
-    for s in range(book.shape[0]):
-        due[s] = _is_due(i, s, bars, weights, rules, book, cash)
-        is_any |= due[s]
-    return is_any
-
-
-@cached
 def size_order(
     i: int,
     s: int,
@@ -706,7 +688,6 @@ def compile_cached() -> None:
     tiers = np.array([[[np.inf, 0.0, 0.0, 1.0]]])
     rules = np.ones(N_RULES)
     weights = np.full((2, 1), KEEP, dtype=np.int16)
-    find_due(1, bars, weights, rules, book, cash, np.empty(1, dtype=np.bool_))
     size_order(1, 0, 1, np.zeros((1, N_SPEC)), rules, book, cash, bars)
     simulate(
         0, 2, bars, weights, np.full((1, 1, N_BRACKETS), np.nan), np.empty((0, 1, N_FINER)),

@@ -145,6 +145,10 @@ class Books:
         """Everything that was posted, in the order of its arrival."""
         return tuple(self._postings.values())
 
+    def find(self, name: str) -> Posting | None:
+        """Return a posting by its id, None where there is none."""
+        return self._postings.get(name)
+
     def post(self, posting: Posting) -> bool:
         """Book a posting and return whether it was new; one that came before changes nothing.
 

@@ -7,9 +7,10 @@ all bars at once, live trading takes it from the worker.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from math import isnan
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,29 @@ class Forecaster:
     def covariance(self) -> Floats:
         """The forecast of daily returns; NaN where nothing was seen yet."""
         return self._running.mean * self.bars_a_day
+
+    def document(self) -> dict[str, Any]:
+        """Return what it has seen as plain values, to go on from after a restart."""
+        running = self._running
+        return {
+            "price": self.price.tolist(),
+            "mark": self.mark.tolist(),
+            "age": self.age.tolist(),
+            "total": running.total.tolist(),
+            "weight": running.weight.tolist(),
+        }
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Take what an earlier process left of the same symbols."""
+        read = {
+            name: np.array(document[name], dtype=np.float64)
+            for name in ("price", "mark", "age", "total", "weight")
+        }
+        self.price, self.mark, self.age = read["price"], read["mark"], read["age"]
+        running = self._running
+        running.total, running.weight = read["total"], read["weight"]
+        with np.errstate(invalid="ignore"):
+            running.mean = running.total / running.weight
 
     def outlook(self, backdrop: Backdrop, *, turnover_usdt: Floats, scales: Floats) -> Outlook:
         """Return the outlook now; a tail that is unknown is taken as a heavy one."""

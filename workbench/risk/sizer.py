@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,3 +182,24 @@ class Sizing:
     def take(self, weights: Floats) -> None:
         """Take the weights wanted now, of shape (n_strategies, n_symbols); NaN keeps."""
         self.weights = np.where(np.isnan(weights), self.weights, weights)
+
+    def document(self) -> dict[str, Any]:
+        """Return what it has seen as plain values, to go on from after a restart."""
+        return {
+            "weights": self.weights.tolist(),
+            "scales": self.scales.tolist(),
+            "words": [list(own) for own in self.words],
+            "days": [day.tolist() for day in self.days],
+            "growth": self._growth.tolist(),
+            "last": None if self._last is None else self._last.isoformat(),
+        }
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Take what an earlier process left of the same strategies and symbols."""
+        self.weights = np.array(document["weights"], dtype=np.float64)
+        self.scales = np.array(document["scales"], dtype=np.float64)
+        self.words = tuple(tuple(own) for own in document["words"])
+        self.days = [np.array(day, dtype=np.float64) for day in document["days"]]
+        self._growth = np.array(document["growth"], dtype=np.float64)
+        last = document["last"]
+        self._last = None if last is None else datetime.fromisoformat(last)
