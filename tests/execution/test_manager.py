@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.execution.hostile import SYMBOLS, TradingDesk
 from workbench.core.errors import DataError, EvidenceError, ReconcileError, RiskRefused
-from workbench.exchange.words import CreateType, ExecType, TimeInForce
+from workbench.exchange.words import (
+    CreateType,
+    ExecType,
+    OrderStatus,
+    RejectReason,
+    TimeInForce,
+)
 from workbench.execution.books import EXTERNAL
 from workbench.execution.memory import Style, read_record
 from workbench.execution.orders import State
@@ -542,3 +549,25 @@ def test_absence_is_no_proof_before_the_exchange_would_refuse_what_comes_late():
     own.rest()
     assert own.held("AUSDT") == {"s0": D(10)}
     own.close()
+
+
+def test_flatten_with_nobody_to_trade_with_goes_on_ever_more_slowly_until_it_is_flat(desk):
+    """An exit that gives up would leave a position that somebody has asked to be rid of."""
+    desk.trade([0.2, 0, 0, 0], brackets=NEAR_AND_FAR)
+    desk.rest()
+    match, tried = desk.venue.match, []
+    desk.venue.match = lambda row: (
+        tried.append(desk.clock.now()),
+        desk.venue.end(row, OrderStatus.CANCELLED, reject_reason=RejectReason.NO_IMMEDIATE_QTY),
+    )
+    desk.run(desk.manager.flatten("f1", "a person asks"))
+    for _ in range(240):
+        desk.wait(0.5)
+    waits = [(b - a).total_seconds() for a, b in pairwise(tried)]
+    assert len(tried) >= 6
+    assert waits == sorted(waits)
+    assert waits[-1] > 10
+    desk.venue.match = match
+    desk.rest()
+    assert desk.venue.net["AUSDT"] == 0
+    assert desk.held("AUSDT") == {}

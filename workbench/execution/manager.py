@@ -189,7 +189,8 @@ class OrderManager:
         price = position.avg_price or position.mark_price
         if qty and price is not None:
             name = f"adopted/{symbol}/{len(self.books.account.postings)}"
-            desk.commit(Fill(name, desk.clock.now(), symbol, qty, price))
+            # An average may have more decimals than books keep.
+            desk.commit(Fill(name, desk.clock.now(), symbol, qty, price.quantize(FRACTION)))
             desk.tell("external", symbol, name, f"{qty:+f} at {price:f} adopted: {words}")
 
     def replay(self, entries: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

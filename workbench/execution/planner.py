@@ -49,11 +49,16 @@ class Planner:
                 own.unwanted = own.unwanted or "its time ran out"
         if task is None:
             return
+        if self._rests(task) and not mine:
+            return
         if task.is_exit or (len(mine) == len(trades) and desk.is_open()):
             yield from self._trade(task, mine)
 
     def _end_of(self, task: Task) -> str:
         memory = self.desk.memory
+        if task.is_exit:
+            # Until everything is closed: there is nobody who would ask again.
+            return ""
         if task.expires_ms <= self.desk.now_ms:
             return "its time ran out: what is not filled is given up"
         if task.style.group and any(
@@ -67,11 +72,17 @@ class Planner:
             "the rest waits for a decision"
         )  # fmt: skip
 
+    def _rests(self, task: Task) -> bool:
+        # An exit that found nobody to trade with waits a little longer each time.
+        last = self.desk.memory.last.get((task.cause, task.symbol))
+        if not task.is_exit or last is None or last.life.filled:
+            return False
+        count, patience = self.desk.memory.counters[task.cause, task.symbol], self.desk.patience
+        wait = min(patience.first_s * 2.0 ** min(count - 1, 16), patience.last_s)
+        return self.desk.now_ms < last.sent_ms + int(wait * 1000)
+
     def _goes_on(self, task: Task, last: Working) -> bool:
         state, request = last.life.state, last.plan.request
-        if task.is_exit:
-            count = self.desk.memory.counters[task.cause, task.symbol]
-            return bool(last.life.filled) or count < self.desk.patience.tries
         if state is State.REJECTED:
             return False
         is_market = request.order_type == OrderType.MARKET
