@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lab panels check verify bench noise leakbench drills lock
+.PHONY: help install demo test lab panels check verify bench noise leakbench drills chaos lock
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ leakbench: $(READY) ## the recall and false alarms of the leak probes
 
 drills: $(READY) ## the kill drills, twenty each: ten minutes
 	$(BIN)/python benchmarks/drills.py $(ARGS)
+
+chaos: $(READY) ## the client through every fault, two hundred times each: resumable
+	$(BIN)/python benchmarks/chaos.py $(ARGS)
 
 lock: ## resolve every extra again into requirements.lock
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

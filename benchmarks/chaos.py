@@ -127,6 +127,8 @@ def main():
     section = table(rows)
     print(section)
     bad = [row for own in found.values() for row in own if not chaos.is_clean(row)]
+    spared = [row for own in found.values() for row in own if not row["is_struck"]]
+    print(f"In {len(spared)} runs what the scenario waits for (an order, a position) never came.")
     for row in bad:
         print("NOT CLEAN:", json.dumps(row))
     if not options.only:

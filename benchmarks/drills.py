@@ -47,8 +47,9 @@ def table(rows):
 
 
 def put(section, page):
-    """A page with the section in the place of the old one, or at its end."""
-    before, mark, old = page.partition(TITLE)
+    """A page with a section in the place of the old one of its title, or at its end."""
+    title = section.partition("\n")[0]
+    before, mark, old = page.partition(title)
     if not mark:
         return page.rstrip() + "\n\n" + section
     _, following, rest = old.partition("\n## ")

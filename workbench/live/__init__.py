@@ -6,4 +6,6 @@ the stages have left for it.
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(__name__, submodules=["journal"])
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__, submodules=["heartbeat", "journal", "supervisor"]
+)

@@ -1,9 +1,9 @@
 """The journal: everything that trading saw, decided and did, in a file that nothing else writes.
 
 One JSON object a line, chained by digests, so that a line that was edited, moved or taken out
-shows. What must not be lost (an intent, before it is sent) is on disk when ``append`` returns; the
-rest follows with the next such line, or within ``flush``. A line that a crash cut off at the end
-was never acted on: it is moved aside and said so.
+shows. What is of a kind that must not be lost is on disk when ``append`` returns; the rest follows
+with the next such line, or within ``flush``, which comes before anything is sent. A line that a
+crash cut off at the end was never acted on: it is moved aside and said so.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from workbench.core.errors import ReconcileError
 from workbench.store.canonical import canonical_json
 from workbench.store.chain import START
 
-DURABLE: Final = frozenset({"decision", "intent", "command", "latch"})
-"""Kinds that are on disk before anything is done about them."""
+DURABLE: Final = frozenset({"command", "halt", "latch"})
+"""Kinds that are on disk before anything is done about them. Intents wait for ``flush``: one for
+all orders of a decision, before the first of them leaves.
+"""
 
 
 class Line(NamedTuple):
@@ -60,7 +62,7 @@ class Journal:
             ) from error
         try:
             self.torn = _mend(path)
-            self.count, self._digest = 0, START
+            self.count, self._digest, self._is_dirty = 0, START, False
             for number, digest, _ in _walk(path):
                 self.count, self._digest = number + 1, digest
         except ReconcileError:
@@ -75,14 +77,17 @@ class Journal:
         self._digest = _digest(self._digest, body)
         self._file.write(f'["{self._digest}",{body}]\n'.encode())
         self.count += 1
+        self._is_dirty = True
         if kind in DURABLE:
             self.flush()
         return self.count - 1
 
     def flush(self) -> None:
         """Put everything on disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        if self._is_dirty:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._is_dirty = False
 
     def close(self) -> None:
         """Put everything on disk and let the file go."""

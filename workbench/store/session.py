@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from workbench.core.clock import Clock, SystemClock
 from workbench.core.config import load_config
 from workbench.core.errors import ConfigError, DataError
-from workbench.store import ledger
+from workbench.store import ledger, recorded
 from workbench.store.canonical import plain, utc
 from workbench.store.engine import (
     WRITES,
@@ -28,15 +28,18 @@ from workbench.store.engine import (
     take_write_lock,
 )
 from workbench.store.fork import copy_rows
+from workbench.store.recorded import Table
 from workbench.store.records import ChainCheck, Run, Snapshot, Trial
 from workbench.store.schema import read_revision, require_current, shown_url, upgrade
-from workbench.store.tables import Base, EventRow, RunRow, SnapshotRow, TrialRow
+from workbench.store.tables import Base, EngineRow, EventRow, RunRow, SnapshotRow, TrialRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Engine
 
-_TIMES: Final = frozenset({"started", "ended", "start", "end", "at", "created"})
+_TIMES: Final = frozenset(
+    {"started", "ended", "start", "end", "at", "created", "decided_at", "sent_at", "ended_at"}
+)
 _HIDDEN: Final = frozenset({"batch_id", "batch_row"})
 
 
@@ -334,6 +337,33 @@ class Store:
         query = select(EventRow).order_by(EventRow.event_id.desc()).limit(limit)
         return self._frame(EventRow, query if kind is None else query.where(EventRow.kind == kind))
 
+    # Trading
+
+    def add_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append what an engine records (``postings``, ``orders``, ``equity``); again is harmless.
+
+        Moments are datetimes with a zone, or their text; amounts are Decimals or their text.
+        """
+        if rows:
+            with self._write() as session:
+                recorded.add_rows(session, table, rows)
+
+    def rows(
+        self, table: Table, *, venues: Sequence[str] | None = None, strategy_hash: str | None = None
+    ) -> pd.DataFrame:
+        """Return what engines recorded, oldest first; amounts as Decimals."""
+        query = recorded.select_rows(table, venues=venues, strategy_hash=strategy_hash)
+        return self._frame(recorded.TABLES[table], query)
+
+    def put_engine(self, profile: str, document: Mapping[str, Any]) -> None:
+        """Keep the newest word of the engine of a profile."""
+        with self._write() as session:
+            recorded.put_engine(session, profile, document, now=self._clock.now())
+
+    def engines(self) -> pd.DataFrame:
+        """Return the newest word of every engine, by profile."""
+        return self._frame(EngineRow, select(EngineRow).order_by(EngineRow.profile))
+
     @contextmanager
     def _write(self) -> Iterator[Session]:
         with Session(self._writer) as session:
@@ -356,8 +386,14 @@ class Store:
 
     def _frame(self, table: type[Base], query: Select[Any]) -> pd.DataFrame:
         names = [c.name for c in table.__table__.columns if c.name not in _HIDDEN]
-        with Session(self._engine) as session:
-            rows = [[getattr(row, name) for name in names] for row in session.scalars(query)]
+        try:
+            with Session(self._engine) as session:
+                rows = [[getattr(row, name) for name in names] for row in session.scalars(query)]
+        except DBAPIError as error:
+            raise DataError(
+                f"The store {self.url} cannot be read: {error.orig}.",
+                "Look at the disk and the server (`workbench doctor`).",
+            ) from error
         frame = pd.DataFrame(rows, columns=names)
         for name in _TIMES.intersection(names):
             frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[us, UTC]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     LargeBinary,
@@ -61,6 +63,21 @@ class CanonicalJson(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class Amount(TypeDecorator[Decimal]):
+    """Money and quantities as text: exact on every backend."""
+
+    impl = String(64)
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | str | None, dialect: Dialect) -> str | None:
+        """Write plain digits."""
+        return None if value is None else format(Decimal(value), "f")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
+        """Read the digits back."""
+        return None if value is None else Decimal(value)
+
+
 class Base(DeclarativeBase):
     """The declarative base; names of constraints are fixed so that migrations can address them."""
 
@@ -73,7 +90,9 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcDateTime, date: Date, bytes: LargeBinary}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcDateTime, date: Date, bytes: LargeBinary, Decimal: Amount,
+    }  # fmt: skip
 
 
 Hash = String(64)
@@ -174,3 +193,80 @@ class EventRow(Base):
     kind: Mapped[str] = mapped_column(String(64))
     actor: Mapped[str] = mapped_column(Text)
     detail: Mapped[dict[str, Any]] = mapped_column(CanonicalJson)
+
+
+class PostingRow(Base):
+    """What was booked for one strategy: a fill or a payment; never changed.
+
+    ``qty`` carries the sign; ``amount_usdt`` is the fee of a fill (positive where paid) and what a
+    payment added to the wallet. ``expected_price`` is the mid when the order was decided, ``mid``
+    and ``spread`` are of the book just before the fill.
+    """
+
+    __tablename__ = "postings"
+    __table_args__ = (Index(None, "venue", "strategy_hash"),)
+
+    posting_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    venue: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[datetime]
+    strategy: Mapped[str] = mapped_column(Text)
+    strategy_hash: Mapped[str] = mapped_column(Hash)
+    symbol: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(16))
+    qty: Mapped[Decimal]
+    price: Mapped[Decimal]
+    amount_usdt: Mapped[Decimal]
+    order_id: Mapped[str] = mapped_column(String(64))
+    is_maker: Mapped[bool]
+    expected_price: Mapped[Decimal | None]
+    mid: Mapped[Decimal | None]
+    spread: Mapped[Decimal | None]
+
+
+class OrderRow(Base):
+    """An order that has ended, as far as it was for one strategy; never changed."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        CheckConstraint("status IN ('filled', 'cancelled', 'rejected', 'lost')", name="status"),
+        Index(None, "venue", "strategy_hash"),
+    )
+
+    order_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    strategy_hash: Mapped[str] = mapped_column(Hash, primary_key=True)
+    venue: Mapped[str] = mapped_column(String(32), primary_key=True)
+    strategy: Mapped[str] = mapped_column(Text)
+    symbol: Mapped[str] = mapped_column(String(32))
+    side: Mapped[int]
+    qty: Mapped[Decimal]
+    filled: Mapped[Decimal]
+    status: Mapped[str] = mapped_column(String(16))
+    algorithm: Mapped[str] = mapped_column(String(16))
+    decision_id: Mapped[str] = mapped_column(Text)
+    decided_at: Mapped[datetime]
+    sent_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+    decision_mid: Mapped[Decimal | None]
+    arrival_mid: Mapped[Decimal | None]
+    final_mid: Mapped[Decimal | None]
+
+
+class EquityRow(Base):
+    """The equity of a strategy's own book, or of the account (no hash), at a bar; never changed."""
+
+    __tablename__ = "equity"
+
+    strategy_hash: Mapped[str] = mapped_column(Hash, primary_key=True)
+    venue: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    equity_usdt: Mapped[float] = mapped_column(Double)
+
+
+class EngineRow(Base):
+    """What an engine says of itself, the newest word only."""
+
+    __tablename__ = "engines"
+
+    profile: Mapped[str] = mapped_column(String(16), primary_key=True)
+    at: Mapped[datetime]
+    document: Mapped[dict[str, Any]] = mapped_column(CanonicalJson)

@@ -148,10 +148,16 @@ class BybitClient(AccountReads):
             rules.check_named(request)
         return self._batch("cancel_batch_order", requests)
 
-    def cancel_all(self, symbol: str | None = None) -> list[OrderAck]:
-        """Cancel every order of a symbol, or every one there is (500 a call)."""
+    def cancel_all(
+        self, symbol: str | None = None, *, keeps_conditional: bool = False
+    ) -> list[OrderAck]:
+        """Cancel every order of a symbol, or every one there is (500 a call).
+
+        ``keeps_conditional`` leaves what waits for a trigger: stops, take-profits, exits.
+        """
         scope = {"settleCoin": SETTLE_COIN} if symbol is None else {"symbol": symbol}
-        reply = self._send("cancel_all_orders", {"category": CATEGORY, **scope})
+        kind = {"orderFilter": "Order"} if keeps_conditional else {}
+        reply = self._send("cancel_all_orders", {"category": CATEGORY, **scope, **kind})
         return [records.parse_ack(row) for row in reply.result.get("list", [])]
 
     def pre_check(self, request: OrderRequest) -> records.PreCheck:

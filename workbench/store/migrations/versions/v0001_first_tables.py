@@ -7,6 +7,8 @@ Revises:
 import sqlalchemy as sa
 from alembic import op
 
+from workbench.store.triggers import refuse
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -22,10 +24,10 @@ def upgrade() -> None:
     _create_trials()
     _create_events()
     for table in APPEND_ONLY:
-        _refuse(table, "UPDATE", f"{table} is append-only")
-        _refuse(table, "DELETE", f"{table} is append-only")
-    _refuse("runs", "DELETE", "runs are kept")
-    _refuse("runs", "UPDATE", "a run that has ended is never changed", "OLD.status <> 'running'")
+        refuse(table, "UPDATE", f"{table} is append-only")
+        refuse(table, "DELETE", f"{table} is append-only")
+    refuse("runs", "DELETE", "runs are kept")
+    refuse("runs", "UPDATE", "a run that has ended is never changed", "OLD.status <> 'running'")
 
 
 def downgrade() -> None:
@@ -141,27 +143,3 @@ def _create_events() -> None:
         sa.PrimaryKeyConstraint("event_id", name="pk_events"),
     )
     op.create_index("ix_events_kind", "events", ["kind"])
-
-
-def _refuse(table: str, verb: str, reason: str, condition: str = "") -> None:
-    name = f"{table}_refuse_{verb.lower()}"
-    when = f"WHEN ({condition})" if condition else ""
-    if op.get_bind().dialect.name == "sqlite":
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {verb} ON {table} {when} "
-            f"BEGIN SELECT RAISE(ABORT, '{reason}'); END"
-        )
-        return
-    op.execute(
-        "CREATE OR REPLACE FUNCTION workbench_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'restrict_violation'; END $$"
-    )
-    op.execute(
-        f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW {when} "
-        f"EXECUTE FUNCTION workbench_refuse('{reason}')"
-    )
-    if verb == "DELETE":
-        op.execute(
-            f"CREATE TRIGGER {table}_refuse_truncate BEFORE TRUNCATE ON {table} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION workbench_refuse('{reason}')"
-        )
