@@ -20,6 +20,8 @@ from workbench.core.layers import find_root
 
 TOKEN = "a token that nobody may see"  # not a real one
 
+PROFILES = "'dev', 'test', 'paper', 'demo', 'testnet' or 'live'"
+
 
 @pytest.fixture(autouse=True)
 def _in_a_fresh_project(home: Path) -> Path:
@@ -157,7 +159,7 @@ def test_load_config_with_an_unknown_override_is_refused():
     [
         ("seed = 'many'", "seed = 'many'", "valid integer"),
         ("seed = -1", "seed = -1", "greater than or equal to 0"),
-        ("profile = 'prod'", "profile = 'prod'", "'dev', 'test', 'paper' or 'live'"),
+        ("profile = 'prod'", "profile = 'prod'", PROFILES),
         ("[panels]\nport = 70000", "panels.port = 70000", "less than or equal to 65535"),
         ("[costs]\nspread_bps = -1", "costs.spread_bps = -1", "maker_fee_bps may be negative"),
         ("[costs]\nimpact = inf", "costs.impact = inf", "finite"),
@@ -225,7 +227,7 @@ def test_load_config_with_a_profile_file_for_another_profile_is_refused():
 
 @pytest.mark.parametrize("profile", ["prod", "../../etc/x"])
 def test_load_config_with_an_unknown_profile_is_refused(profile):
-    with pytest.raises(ConfigError, match="'dev', 'test', 'paper' or 'live'"):
+    with pytest.raises(ConfigError, match=PROFILES):
         load_config(profile=profile)
 
 
