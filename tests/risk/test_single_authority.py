@@ -79,11 +79,13 @@ MEASURES = {
 ALLOWED = {
     ("drawdown", "strategies/breakout.py:_side"): "row numbers of the last entry and the last exit",
     ("drawdown", "core/bootstrap.py:draw_rows"): "row numbers of the beginnings of blocks",
+    ("expected shortfall", "execution/analytics.py:split_shortfall"): "of an implementation, not a tail",
     ("expected shortfall", "lifecycle/prediction.py:shortfall"): "a p-value, not a loss",
     ("position sizing", "backtest/kernel.py:size_order"): "the account's own rounding to lots",
     ("value at risk", "validation/deflation.py:haircut_sharpe"): "a quantile of p-values",
     ("volatility", "backtest/figures.py:rolling_sharpe"): "a Sharpe ratio in a window, drawn",
     ("volatility", "backtest/inputs.py:_impact"): "the daily deviation in a law of market impact",
+    ("volatility", "execution/condition.py:day_volatility"): "that of risk for a day, not a year",
     ("volatility", "validation/power.py:plant_edge"): "a Sharpe ratio turned into a mean",
     ("volatility", "validation/processes.py:_garch"): "draws rows of residuals of several symbols",
 }
