@@ -79,7 +79,7 @@ MEASURES = {
 ALLOWED = {
     ("drawdown", "strategies/breakout.py:_side"): "row numbers of the last entry and the last exit",
     ("drawdown", "core/bootstrap.py:draw_rows"): "row numbers of the beginnings of blocks",
-    ("expected shortfall", "execution/analytics.py:split_shortfall"): "of an implementation, not a tail",
+    ("expected shortfall", "execution/analytics.py:split_shortfall"): "Perold's, no tail",
     ("expected shortfall", "lifecycle/prediction.py:shortfall"): "a p-value, not a loss",
     ("position sizing", "backtest/kernel.py:size_order"): "the account's own rounding to lots",
     ("value at risk", "validation/deflation.py:haircut_sharpe"): "a quantile of p-values",
