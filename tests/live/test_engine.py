@@ -1,5 +1,5 @@
 """Protects the engine: bars become orders as in a backtest, books equal the exchange, the trouble
-of one strategy is its own, a command is done once (SM-01, SM-02, TE-09, TE-10, TE-13).
+of one strategy is its own, and what people command is done once (SM-01, SM-02, TE-09, TE-13).
 """
 
 import threading

@@ -127,7 +127,8 @@ class OrderManager:
         if command in self.memory.decisions:
             self.desk.tell("drop", "", command, "This command was given before.")
             return
-        held = {symbol for _, symbol in self.books.shares.lines} | set(self.desk.positions)
+        lines = {symbol for _, symbol in self.books.shares.lines if symbol}
+        held = lines | set(self.desk.positions)
         tasks = [
             Task(command, command, symbol, {}, self._end_ms, is_exit=True, words=words)
             for symbol in sorted(held if symbols is None else symbols)

@@ -237,6 +237,8 @@ class Engine:
             "asked", {"decision": decision.id, "known_at": known_at, "mids": mids, "at": now}
         )
         self.last_decision = decision.id
+        # Whoever starts again after this knows what the orders that follow are about.
+        self._remember()
         await self.manager.submit(decision, styles=wants.styles)
         self.settle()
 

@@ -203,7 +203,8 @@ class Feed:
             due = self.assembler.due_at()
             wait_s = None if due is None else max((due - self.clock.now()).total_seconds(), 0.0)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
             self._wake.clear()
             rows = await self.release()
             if rows:

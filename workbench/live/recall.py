@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 
 from workbench.core.records import FIELDS
-from workbench.live.engine import Engine
+from workbench.live.engine import HIGH, LOW, Engine
 from workbench.live.journal import read_journal
 from workbench.live.recorder import BOOKED, Mirrored
 from workbench.live.window import CLOSE, MARK, Row
@@ -33,7 +33,8 @@ class Recalled:
     """What a journal says beside execution's records.
 
     ``last_at`` is the newest bar that counted, ``heard`` the number of the newest command,
-    ``unanswered`` the commands that were taken and not finished.
+    ``unanswered`` the commands that were taken and not finished. ``since`` holds bars and weights
+    after the newest checkpoint, ``booked`` and ``bars`` what came after the newest state.
     """
 
     last_at: datetime | None = None
@@ -44,6 +45,7 @@ class Recalled:
     states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     since: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     booked: list[tuple[str, Any]] = field(default_factory=list)
+    bars: list[Mapping[str, Any]] = field(default_factory=list)
 
     def take(self, kind: str, document: Any) -> None:
         """Take a line."""
@@ -52,10 +54,11 @@ class Recalled:
         elif kind in ("bar", "weights"):
             self.since.append((kind, document))
             self.states |= document.get("states", {})
+            self.bars += [document] if kind == "bar" else []
         elif kind == "memory":
             self.memory, self.since = document, []
         elif kind == "state":
-            self.state, self.booked = document, []
+            self.state, self.booked, self.bars = document, [], []
         elif kind == "command":
             self.heard = max(self.heard, document["number"])
             self.unanswered[document["id"]] = document
@@ -105,6 +108,9 @@ def _restore(engine: Engine, found: Recalled) -> None:
         rounds.system.track.restore({**found.state["track"], "days": []})
         rounds.system.breakers.restore(found.state["breakers"])
         engine.restore(found.state)
+    for document in found.bars:
+        values = read_bar(document).values
+        engine.holdings.advance(values[HIGH], values[LOW])
     # What was booked after the newest state moves it as it would have.
     engine.tap.booked = found.booked
     engine.settle()

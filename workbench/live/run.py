@@ -48,6 +48,7 @@ LOOK_S: Final = 0.5
 RIGHTS_S: Final = 5.0
 WORD_S: Final = 2.0
 RULES_S: Final = 3_600.0
+END_S: Final = 10.0
 MOST_POLLS: Final = 8
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -245,13 +246,27 @@ class Run:
         engine = self.engine
         if engine.state is not State.STOPPED:
             engine.state, engine.words = State.STOPPED, "The process was asked to end."
-            await engine.manager.cancel_all("The engine stops.")
+        try:
+            async with asyncio.timeout(END_S):
+                await self._wind_up()
+        except (TimeoutError, WorkbenchError) as error:
+            self._note(f"Not everything could be looked at before the end: {error!r}")
         engine.settle()
         engine.checkpoint()
         engine.roster.close()
         self.mirror.say(self._word())
         await asyncio.to_thread(self.mirror.flush)
         self.heart.rest()
+
+    async def _wind_up(self) -> None:
+        # What is in flight is filled or cancelled, and booked, before the books are closed.
+        manager = self.engine.manager
+        await manager.cancel_all("The engine stops.")
+        while any(not own.plan.leg for own in manager.memory.live.values()):
+            await manager.recover()
+            await self.engine.poll()
+            await asyncio.sleep(POLL_S)
+        await manager.recover()
 
     # Duties
 
@@ -275,7 +290,8 @@ class Run:
     async def _poll(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
             self._wake.clear()
             # One that waits for an answer must not hold up the others.
             if len(self._polls) < MOST_POLLS:
