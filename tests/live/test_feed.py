@@ -182,8 +182,10 @@ def test_feed_asks_rest_for_bars_that_the_stream_never_brought(feed):
     assert len(feed.window) == 4
 
 
-def test_feed_fills_a_hole_before_the_bar_that_came(feed):
-    feed.clock.sleep(3 * 3600)
+@pytest.mark.parametrize("behind_s", [0, 3 * 3600])
+def test_feed_fills_a_hole_before_the_bar_that_came(feed, behind_s):
+    """Whether or not the clock knows already that it has closed."""
+    feed.clock.sleep(3 * 3600 - behind_s)
     push(feed, feed.all[3])
     released = asyncio.run(feed.release())
     assert [row.known_at for row in released] == [row.known_at for row in feed.all[1:4]]

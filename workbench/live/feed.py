@@ -225,6 +225,9 @@ class Feed:
         """Ask REST for closed bars from one on, and take what is missing; return whether it did."""
         length, now = self.window.length, self.clock.now()
         last = max(first + (now - first) // length * length, self.assembler.last or first)
+        if (pending := self.assembler.first_pending) is not None:
+            # What came after it says that it has closed, whatever the clock says.
+            last = max(last, pending - length)
         try:
             rows = await asyncio.to_thread(self.fetch, first, last)
         except WorkbenchError as error:
